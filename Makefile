@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+PYTHON ?= python3
+BIN    := .venv/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SOURCE := gateway providers tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint test-real bench lock
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/.test ## set up everything that development needs
+
+run: .venv/.run ## set up, then start the demo: a gateway before two simulated replicas
+	@$(BIN)/lockgate demo
+
+test: .venv/.test lint ## set up, then run everything that CI runs
+	$(BIN)/pytest -q -m "not real" --cov --cov-report=term:skip-covered
+
+lint: .venv/.test ## style, types and the direction of imports
+	$(BIN)/ruff check $(SOURCE)
+	$(BIN)/ruff format --check $(SOURCE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-real: .venv/.test ## against a real inference server, which is built first (minutes)
+	$(BIN)/pytest -q -m real -s --timeout 1800 tests/real
+
+bench: .venv/.test ## CPU per request and per chunk, next to a bare relay
+	$(BIN)/python -m tests.bench
+
+lock: .venv/.test ## write the locked requirements anew (needs uv)
+	uv pip compile pyproject.toml --extra build --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header -q -o deploy/requirements/run.txt
+	uv pip compile pyproject.toml --extra build --extra test --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header -q \
+		-c deploy/requirements/run.txt -o deploy/requirements/test.txt
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lockgate needs Python 3.11 or newer.")'
+	@$(PYTHON) -m venv .venv
+
+.venv/.run: deploy/requirements/run.txt pyproject.toml | .venv/bin/python
+	@echo "Installing Lockgate into .venv (a minute, once) ..."
+	@$(PIP) --require-hashes -r deploy/requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.test: deploy/requirements/test.txt .venv/.run
+	@echo "Installing what the tests need into .venv ..."
+	@$(PIP) --require-hashes -r deploy/requirements/test.txt
+	@touch $@

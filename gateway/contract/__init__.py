@@ -1,0 +1,1 @@
+"""The door: all of the gateway that the author of a provider may import."""

@@ -1,0 +1,181 @@
+"""
+What a provider is: a pure translator between the gateway's dialect and one upstream's.
+
+A provider encodes a request, reads what comes back and names errors. It opens no socket and
+keeps no state between requests; the core owns connections, deadlines, retries and release.
+Everything it can compute once (headers, addresses) it computes in `__init__`.
+
+Hot: `encode` runs once an attempt, `Reader.read` once an event.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from .errors import ProviderError
+
+Operation = Literal["chat", "completion", "embedding"]
+Body = Mapping[str, Any]
+"""A request in the OpenAI dialect: validated at the edge, unknown fields kept."""
+
+
+class ProviderSettings(BaseModel):
+    """One entry under `providers:`. Kinds add their own fields by subclassing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str = Field(description="The name under which the provider's class is registered.")
+    base_url: str = Field(
+        description="What an OpenAI SDK would take, or the server's root: `/v1` may be left out."
+    )
+    api_key: SecretStr = Field(
+        default=SecretStr(""), description="The credential; empty sends none."
+    )
+    max_concurrency: int | None = Field(
+        default=None, gt=0, description="Requests in flight at once; further ones go elsewhere."
+    )
+    on_hang_up: Literal["abort", "drain"] = Field(
+        default="abort",
+        description="When a client hangs up: close the upstream, or read on to learn the usage.",
+    )
+    drain_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds that `on_hang_up: drain` may read on."
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/").removesuffix("/v1")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    One provider and the model name that it knows.
+
+    `max_output` is the output cap in tokens that `encode` writes upstream, in the field that the
+    kind wants, when the request names none.
+    """
+
+    provider: str
+    model: str
+    max_output: int | None = None
+
+    @property
+    def name(self) -> str:
+        """How logs, metrics and health speak of it."""
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """
+    One POST to an upstream, ready to send.
+
+    `dropped` names the fields that the upstream would have refused; `injected_usage` says that
+    the gateway asked for usage which the client did not ask for and must not see.
+    """
+
+    url: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    content: bytes = field(repr=False)
+    dropped: tuple[str, ...] = ()
+    injected_usage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """
+    Tokens that an upstream reports. `prompt` includes `cached`, `completion` includes `reasoning`.
+    """
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        """What a token limit counts."""
+        return self.prompt + self.completion
+
+
+@dataclass(slots=True)
+class Seen:
+    """
+    What one event, or one whole answer, said.
+
+    `payload` is its JSON object in the OpenAI dialect, parsed exactly once, None for an event
+    without one. `content` is true for a non-empty delta field other than `role`, or a finish
+    reason; until it is seen another target may still take over. `pieces` counts the deltas with
+    text, as a stand-in for output tokens where no usage is reported. `done` is the dialect's own
+    end marker.
+    """
+
+    payload: dict[str, Any] | None = None
+    content: bool = False
+    pieces: int = 0
+    usage: Usage | None = None
+    error: ProviderError | None = None
+    done: bool = False
+
+
+class Reader(Protocol):
+    """Reads one answer, in order: every event of a stream, or the whole body once."""
+
+    def read(self, data: bytes) -> Seen:
+        """Read one event's data, or the whole body. Bytes that make no sense become an `error`."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether every choice has finished: an answer that ends before is a failure."""
+        ...
+
+
+S = TypeVar("S", bound=ProviderSettings)
+
+
+class Provider(Generic[S]):
+    """
+    One configured upstream service.
+
+    Subclasses name their `Settings`, say which operations they speak and whether a credential is
+    required, and implement `encode`, `reader` and `error`.
+    """
+
+    Settings: type[S]
+    operations: ClassVar[frozenset[Operation]]
+    needs_credential: ClassVar[bool] = False
+    recorded_headers: ClassVar[tuple[str, ...]] = ()
+    """Response headers, in lower case, whose values the request's record keeps."""
+
+    def __init__(self, name: str, settings: S) -> None:
+        self.name = name
+        self.settings = settings
+
+    @property
+    def is_active(self) -> bool:
+        """False while a required credential is empty: its targets are skipped."""
+        return not self.needs_credential or bool(self.settings.api_key.get_secret_value())
+
+    def encode(self, operation: Operation, body: Body, target: Target) -> UpstreamRequest:
+        """
+        Translate a request. `body` is never changed; `target.model` replaces its `model`.
+
+        Raises:
+            InvalidRequest: it asks for something that this upstream cannot do.
+        """
+        raise NotImplementedError
+
+    def reader(self, operation: Operation, *, stream: bool) -> Reader:
+        """A fresh reader for one answer."""
+        raise NotImplementedError
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Name what an answer with a status other than 2xx means. Header names are lower case."""
+        raise NotImplementedError

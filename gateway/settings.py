@@ -1,0 +1,74 @@
+"""
+Process settings from the environment, prefix `LOCKGATE_`.
+
+What belongs to a deployment rather than to its routes: addresses, stores, secrets. Secrets are
+`SecretStr`, so that neither a repr nor a validation error shows one. In `production` whatever is
+unsafe is refused here, before a socket opens.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIN_SECRET = 16
+"""Characters of the shortest secret that production accepts."""
+
+
+class Settings(BaseSettings):
+    """`LOCKGATE_CONFIG`, `LOCKGATE_PORT` and so on; see the configuration reference."""
+
+    model_config = SettingsConfigDict(env_prefix="LOCKGATE_", frozen=True, extra="ignore")
+
+    config: Path = Field(
+        default=Path("config/gateway.yaml"), description="The configuration file."
+    )
+    host: str = Field(default="127.0.0.1", description="Where the data plane listens.")
+    port: int = Field(default=8080, ge=0, le=65535, description="0 takes a free port.")
+    admin_listen: str = Field(
+        default="",
+        description="`host:port` of metrics and administration. Default: the data port in "
+        "development, 127.0.0.1:8081 in production.",
+    )
+    environment: Literal["development", "production"] = Field(default="development")
+    redis_url: SecretStr | None = Field(
+        default=None, description="Where limits are kept. Default: in this process."
+    )
+    admin_token: SecretStr = Field(
+        default=SecretStr(""), description="The operator's bearer credential."
+    )
+    key_pepper: SecretStr = Field(
+        default=SecretStr(""),
+        description="Keys are stored as HMACs under it. Made on first start in development and "
+        "kept in `state_dir`; required in production.",
+    )
+    state_dir: Path = Field(
+        default=Path(".lockgate"), description="What development keeps between starts."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info")
+    log_format: Literal["json", "console"] = Field(default="json")
+
+    @model_validator(mode="after")
+    def _is_safe_in_production(self) -> "Settings":
+        if self.environment != "production":
+            return self
+        for name in ("key_pepper", "admin_token"):
+            if len(getattr(self, name).get_secret_value()) < MIN_SECRET:
+                raise ValueError(
+                    f"LOCKGATE_{name.upper()} needs at least {MIN_SECRET} characters in production"
+                )
+        if self.log_level == "debug":
+            raise ValueError("LOCKGATE_LOG_LEVEL=debug is refused in production")
+        return self
+
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """The administration's own listener, None where it shares the data port."""
+        listen = self.admin_listen
+        if not listen:
+            if self.environment == "development":
+                return None
+            listen = "127.0.0.1:8081"
+        host, _, port = listen.rpartition(":")
+        return host, int(port)

@@ -1,0 +1,92 @@
+"""
+The record of one request, from which its log line, metrics and span are made.
+
+The pipeline fills it in as the request goes along and hands it over once, at the end, however
+the end came. It never holds a prompt, an answer, a key or a credential.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+Outcome = Literal["ok", "refused", "failed", "cut", "hung_up"]
+"""
+How a request ended. `refused`: by the gateway, or final from the upstream (4xx). `failed`: no
+target answered. `cut`: an error event after the first content. `hung_up`: the client left.
+"""
+
+UsageSource = Literal["measured", "counted", "upper_bound"]
+"""Reported by the upstream, counted by the gateway as it passed, or what had been reserved."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """A W3C trace context: ids as integers, `parent_id` None where the trace begins here."""
+
+    trace_id: int
+    span_id: int
+    parent_id: int | None = None
+    sampled: bool = False
+    state: str = ""
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """One request sent to one target. Instants are seconds of the monotonic clock."""
+
+    target: str
+    provider: str
+    kind: str
+    model: str
+    started: float
+    ended: float = 0.0
+    status: int | None = None
+    error: str | None = None
+    span_id: int = 0
+    noted: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Record:
+    """
+    One request. `model` is a configured public name, or empty where the request named no model
+    that its caller may use: a client can not create a label value. `started` and the other
+    instants are seconds of the monotonic clock, `at` the wall clock in UTC.
+    """
+
+    request_id: str
+    operation: str
+    at: datetime
+    started: float
+    client_request_id: str = ""
+    tenant: str = ""
+    key: str = ""
+    model: str = ""
+    stream: bool = False
+    target: str = ""
+    status: int = 0
+    outcome: Outcome = "failed"
+    error: str | None = None
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    reserved_tokens: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    usage_source: UsageSource = "measured"
+    limited_by: str | None = None
+    first_content: float | None = None
+    ended: float = 0.0
+    finish_reasons: tuple[str, ...] = ()
+    trace: TraceContext | None = None
+
+
+class Observer(Protocol):
+    """Hears of every request: once when it begins and once when it has ended."""
+
+    def began(self, operation: str) -> None:
+        """A request was accepted for handling."""
+        ...
+
+    def finished(self, record: Record) -> None:
+        """The request has ended and its record is complete. Never raises, never blocks."""
+        ...
