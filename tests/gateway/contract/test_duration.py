@@ -26,7 +26,7 @@ class Settings(BaseModel):
         (0.25, 0.25),
     ],
 )
-def test_a_duration_is_read_as_seconds(written: object, expected: float):
+def test_a_duration_is_read_as_seconds(written: object, expected: float) -> None:
     assert Settings.model_validate({"wait": written}).wait == expected
 
 
@@ -34,13 +34,13 @@ def test_a_duration_is_read_as_seconds(written: object, expected: float):
     "written",
     ["", "s", "0s", 0, -1, "-1s", "1d", "1s2", math.nan, math.inf, True, None, [], "1e9s", "٣s"],
 )
-def test_anything_else_is_refused(written: object):
+def test_anything_else_is_refused(written: object) -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate({"wait": written})
 
 
 @given(st.one_of(st.text(), st.integers(), st.floats(), st.binary()))
-def test_a_duration_is_positive_and_finite_or_a_value_error(written: object):
+def test_a_duration_is_positive_and_finite_or_a_value_error(written: object) -> None:
     try:
         number = seconds(written)
     except ValueError:
@@ -48,6 +48,6 @@ def test_a_duration_is_positive_and_finite_or_a_value_error(written: object):
     assert 0 < number < math.inf
 
 
-def test_an_integer_beyond_any_float_is_refused():
+def test_an_integer_beyond_any_float_is_refused() -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate({"wait": 10**400})

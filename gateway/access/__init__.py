@@ -1,0 +1,26 @@
+"""
+Who is asking: from the headers of a request to a caller.
+
+A key is shown once and kept as a public id and a keyed digest. A malformed key costs no look-up,
+and every refusal looks the same from outside.
+"""
+
+from .callers import Access, Caller, ConfiguredKeys, KeySource, StoredKey
+from .headers import credential
+from .key import SCANNER, Key
+from .settings import ALL_MODELS, KeySettings, TenantId, TenantSettings
+
+__all__ = [
+    "Access",
+    "Caller",
+    "Key",
+    "KeySource",
+    "StoredKey",
+    "ConfiguredKeys",
+    "credential",
+    "SCANNER",
+    "ALL_MODELS",
+    "KeySettings",
+    "TenantId",
+    "TenantSettings",
+]

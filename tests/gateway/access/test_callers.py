@@ -1,0 +1,201 @@
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.access import Access, ConfiguredKeys, Key, StoredKey, TenantSettings
+from gateway.contract.errors import InvalidKey, InvalidRequest
+
+PEPPER = b"a pepper of the tests"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KEY = Key.generate(Random(1))
+OTHER = Key.generate(Random(2))
+
+
+class Counting:
+    """A source that counts what it is asked."""
+
+    def __init__(self, source: ConfiguredKeys) -> None:
+        self._source = source
+        self.asked: list[str] = []
+
+    async def find(self, public_id: str) -> StoredKey | None:
+        self.asked.append(public_id)
+        return await self._source.find(public_id)
+
+
+def configured(tenant: Mapping[str, Any] | None = None, **key: Any) -> ConfiguredKeys:
+    written = {"name": "ci", "key": KEY.reveal()} | key
+    settings = {"models": ["chat"], "keys": [written]} | dict(tenant or {})
+    return ConfiguredKeys({"acme": TenantSettings.model_validate(settings)}, PEPPER)
+
+
+def access(source: ConfiguredKeys | Counting, pepper: bytes = PEPPER) -> Access:
+    return Access(source, pepper, now=lambda: NOW)
+
+
+def bearer(text: str) -> list[tuple[bytes, bytes]]:
+    return [(b"authorization", b"Bearer " + text.encode("latin-1", "replace"))]
+
+
+async def test_a_known_key_tells_its_caller() -> None:
+    source = configured({"plan": "gold"}, plan="silver")
+
+    caller = await access(source).caller(bearer(KEY.reveal()))
+
+    assert (caller.tenant, caller.key_id, caller.key_name) == ("acme", KEY.public_id, "ci")
+    assert (caller.plan, caller.key_plan) == ("gold", "silver")
+    assert caller.may_use("chat")
+    assert not caller.may_use("other")
+
+
+async def test_a_key_kept_in_its_stored_form_works_the_same() -> None:
+    source = configured(key_hash=KEY.stored(PEPPER), key=None)
+
+    assert (await access(source).caller(bearer(KEY.reveal()))).tenant == "acme"
+
+
+async def test_a_tenant_with_a_star_may_use_every_model() -> None:
+    caller = await access(configured({"models": ["*"]})).caller(bearer(KEY.reveal()))
+
+    assert caller.may_use("anything")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"authorization", b"Basic " + KEY.reveal().encode())],
+        bearer(""),
+        bearer("sk-something"),
+        bearer(OTHER.reveal()),
+        bearer(Key(KEY.public_id, "0" * 32).reveal()),
+        bearer(KEY.stored(PEPPER)),
+        bearer(KEY.digest(PEPPER).hex()),
+        bearer(KEY.reveal() + "x" * 8192),
+        bearer(KEY.reveal() + " x"),
+        bearer("l\xfcg_" + KEY.reveal()),
+    ],
+)
+async def test_anything_but_a_known_key_is_refused_in_the_same_words(
+    headers: list[tuple[bytes, bytes]],
+) -> None:
+    with pytest.raises(InvalidKey) as refused:
+        await access(configured()).caller(headers)
+    assert refused.value.message == InvalidKey().message
+
+
+async def test_two_credentials_are_a_bad_request() -> None:
+    with pytest.raises(InvalidRequest):
+        await access(configured()).caller([*bearer(KEY.reveal()), (b"api-key", b"another")])
+
+
+async def test_a_key_is_refused_under_another_pepper() -> None:
+    with pytest.raises(InvalidKey):
+        await access(configured(), pepper=b"another").caller(bearer(KEY.reveal()))
+
+
+async def test_a_key_works_until_it_expires() -> None:
+    later = configured(expires=(NOW + timedelta(seconds=1)).isoformat())
+    past = configured(expires=NOW.isoformat())
+
+    assert (await access(later).caller(bearer(KEY.reveal()))).tenant == "acme"
+    with pytest.raises(InvalidKey):
+        await access(past).caller(bearer(KEY.reveal()))
+
+
+async def test_an_expiry_is_held_against_the_real_clock_by_default() -> None:
+    source = configured(expires="2001-01-01T00:00:00Z")
+
+    with pytest.raises(InvalidKey):
+        await Access(source, PEPPER).caller(bearer(KEY.reveal()))
+
+
+async def test_a_disabled_key_is_refused() -> None:
+    with pytest.raises(InvalidKey):
+        await access(configured(disabled=True)).caller(bearer(KEY.reveal()))
+
+
+async def test_an_empty_key_is_no_key() -> None:
+    source = configured(key="")
+
+    assert len(source) == 0
+    for nothing in ("", "lg_"):
+        with pytest.raises(InvalidKey):
+            await access(source).caller(bearer(nothing))
+
+
+def test_two_keys_of_one_public_id_are_refused() -> None:
+    twice = [{"name": "a", "key": KEY.reveal()}, {"name": "b", "key_hash": KEY.stored(PEPPER)}]
+
+    with pytest.raises(ValueError, match=KEY.public_id):
+        configured({"keys": twice})
+
+
+async def test_ten_thousand_bad_keys_cause_no_look_up() -> None:
+    rng = Random(4)
+    source = Counting(configured())
+    gate = access(source)
+    good = KEY.reveal()
+
+    for _ in range(10_000):
+        place = rng.randrange(len(good))
+        bad = good[:place] + ("~" if rng.random() < 0.5 else "") + good[place + 1 :]
+        with pytest.raises(InvalidKey):
+            await gate.caller(bearer(bad))
+    assert source.asked == []
+
+
+async def test_a_good_key_and_an_unknown_one_cause_one_look_up_each() -> None:
+    source = Counting(configured())
+    gate = access(source)
+
+    await gate.caller(bearer(KEY.reveal()))
+    with pytest.raises(InvalidKey):
+        await gate.caller(bearer(OTHER.reveal()))
+    assert source.asked == [KEY.public_id, OTHER.public_id]
+
+
+async def test_an_unknown_id_costs_one_digest_as_a_known_one_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digests = 0
+    digest = Key.digest
+
+    def counting(key: Key, pepper: bytes) -> bytes:
+        nonlocal digests
+        digests += 1
+        return digest(key, pepper)
+
+    gate = access(configured())
+    monkeypatch.setattr(Key, "digest", counting)
+    for unknown in (OTHER, Key(KEY.public_id, "0" * 32)):
+        before = digests
+        with pytest.raises(InvalidKey):
+            await gate.caller(bearer(unknown.reveal()))
+        assert digests == before + 1
+
+
+@given(st.integers(0, 31), st.sampled_from("0aZ"))
+async def test_a_key_that_shares_all_but_one_character_of_a_secret_is_refused(
+    place: int, other: str
+) -> None:
+    secret = KEY.reveal()[16:48]
+    near = secret[:place] + other + secret[place + 1 :]
+    gate = access(configured())
+
+    if near == secret:
+        assert (await gate.caller(bearer(KEY.reveal()))).tenant == "acme"
+        return
+    with pytest.raises(InvalidKey):
+        await gate.caller(bearer(Key(KEY.public_id, near).reveal()))
+
+
+def test_a_stored_key_does_not_show_its_digest() -> None:
+    stored = configured()._keys[KEY.public_id]
+
+    assert repr(stored.digest) not in repr(stored)
