@@ -10,7 +10,7 @@ Hot: `encode` runs once an attempt, `Reader.read` once an event.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -112,16 +112,20 @@ class Seen:
     `payload` is its JSON object in the OpenAI dialect, parsed exactly once, None for an event
     without one. `content` is true for a non-empty delta field other than `role`, or a finish
     reason; until it is seen another target may still take over. `pieces` counts the deltas with
-    text, as a stand-in for output tokens where no usage is reported. `done` is the dialect's own
-    end marker.
+    text, as a stand-in for output tokens where no usage is reported; in a whole answer without
+    usage it is an estimate. `finish_reasons` are those that the event brings. `done` is the
+    dialect's own end marker. `translated` says that the bytes were of another dialect, so that
+    `payload` is what the client gets.
     """
 
     payload: dict[str, Any] | None = None
     content: bool = False
     pieces: int = 0
     usage: Usage | None = None
+    finish_reasons: tuple[str, ...] = ()
     error: ProviderError | None = None
     done: bool = False
+    translated: bool = False
 
 
 class Reader(Protocol):
@@ -172,10 +176,14 @@ class Provider(Generic[S]):
         """
         raise NotImplementedError
 
-    def reader(self, operation: Operation, *, stream: bool) -> Reader:
-        """A fresh reader for one answer."""
+    def reader(self, operation: Operation, body: Body, *, stream: bool) -> Reader:
+        """A fresh reader for one answer to `body`, the request as `encode` was given it."""
         raise NotImplementedError
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Name what an answer with a status other than 2xx means. Header names are lower case."""
         raise NotImplementedError
+
+
+AnyProvider: TypeAlias = Provider[Any]
+"""A provider of whatever kind, as the core holds it."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gateway.contract.chat import (
     ChatRequest,
@@ -17,7 +17,11 @@ from gateway.contract.chat import (
 from gateway.contract.errors import InvalidRequest
 
 USER = {"role": "user", "content": "Hello"}
-MODELS = {"chat": ChatRequest, "completion": CompletionRequest, "embedding": EmbeddingRequest}
+MODELS: dict[str, type[BaseModel]] = {
+    "chat": ChatRequest,
+    "completion": CompletionRequest,
+    "embedding": EmbeddingRequest,
+}
 LEAST: dict[str, dict[str, Any]] = {
     "chat": {"model": "m", "messages": [USER]},
     "completion": {"model": "m", "prompt": "Hello"},
