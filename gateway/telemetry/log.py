@@ -1,0 +1,213 @@
+"""
+Log lines: one JSON object each, for a request or for whatever else is worth telling.
+
+Everything goes through one pipe, the standard library's loggers included, and every field that
+is not the gateway's own is cleaned on the way (redaction.py). Writing never waits (sink.py).
+
+Hot: `RequestLog.finished` runs once a request.
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Literal
+
+import orjson
+import structlog
+
+from .record import AttemptRecord, Record
+from .redaction import Redaction
+from .sink import LogSink
+
+Level = Literal["debug", "info", "warning", "error"]
+Style = Literal["json", "console"]
+Event = dict[str, Any]
+
+MAX_LINES = 64
+"""Lines of a traceback, the last ones."""
+
+_JSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+_NOISY = ("uvicorn.access", "httpx", "httpcore", "urllib3", "asyncio")
+"""Loggers that tell of every request: the gateway's own line says more."""
+_LEVELS = {"exception": "error", "warn": "warning", "fatal": "critical"}
+_CONTROLS = {code: f"\\x{code:02x}" for code in range(0x20)}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class LogPipe:
+    """Turns events into lines of one style and gives them to the sink."""
+
+    def __init__(
+        self,
+        sink: LogSink,
+        redaction: Redaction,
+        *,
+        style: Style = "json",
+        level: Level = "info",
+        now: Callable[[], datetime] = _now,
+    ) -> None:
+        self.redaction = redaction
+        self.level = logging.getLevelNamesMapping()[level.upper()]
+        self._sink = sink
+        self._now = now
+        self._console = structlog.dev.ConsoleRenderer(colors=False) if style == "console" else None
+
+    def tell(self, level: str, event: Mapping[str, Any], exc_info: object = None) -> None:
+        """Write a line of foreign fields, cleaned."""
+        line: Event = {"timestamp": self._now(), "level": level}
+        line.update(self.redaction.field(event))
+        error = _exception_of(exc_info)
+        if error is not None:
+            lines = "".join(traceback.format_exception(error)).splitlines()
+            line["exception"] = [self.redaction.text(text) for text in lines[-MAX_LINES:]]
+        self.write(line)
+
+    def write(self, line: Event) -> None:
+        """Write a line whose fields are clean and bounded already."""
+        if self._console is None:
+            self._sink.write(orjson.dumps(line, option=_JSON))
+        else:
+            self._sink.write(self._rendered(self._console, line))
+
+    def _rendered(self, console: structlog.dev.ConsoleRenderer, line: Event) -> bytes:
+        told = "\n".join(line.pop("exception", ()))
+        shown = {
+            key: value.translate(_CONTROLS) if isinstance(value, str) else value
+            for key, value in line.items()
+        }
+        shown["timestamp"] = line["timestamp"].isoformat(timespec="milliseconds")
+        if told:
+            shown["exception"] = told
+        return f"{console(None, '', shown)}\n".encode()
+
+
+class RequestLog:
+    """An observer: one line a request, and never a prompt, a key or a credential."""
+
+    def __init__(self, pipe: LogPipe) -> None:
+        self._pipe = pipe
+        self._word = pipe.redaction.word
+        self._is_on = pipe.level <= logging.INFO
+
+    def began(self, operation: str) -> None:
+        """Nothing is told before the end."""
+
+    def finished(self, record: Record) -> None:
+        """Tell of the request. The fields are the gateway's own, but for the upstreams' words."""
+        if not self._is_on:
+            return
+        word = self._word
+        trace = record.trace
+        started = record.started
+        first = record.first_content
+        self._pipe.write(
+            {
+                "timestamp": record.at + timedelta(seconds=record.ended - started),
+                "level": "info",
+                "event": "request",
+                "request_id": record.request_id,
+                "client_request_id": record.client_request_id or None,
+                "trace_id": None if trace is None else f"{trace.trace_id:032x}",
+                "tenant": record.tenant or None,
+                "key": record.key or None,
+                "operation": record.operation,
+                "model": record.model or None,
+                "stream": record.stream,
+                "target": record.target or None,
+                "status": record.status,
+                "outcome": record.outcome,
+                "error": None if record.error is None else word(record.error),
+                "limited_by": record.limited_by,
+                "finish_reasons": [word(reason) for reason in record.finish_reasons],
+                "attempts": [self._attempt(attempt) for attempt in record.attempts],
+                "prompt_tokens": record.prompt_tokens,
+                "completion_tokens": record.completion_tokens,
+                "cached_tokens": record.cached_tokens,
+                "usage_source": record.usage_source,
+                "first_content_ms": None if first is None else _ms(first - started),
+                "total_ms": _ms(record.ended - started),
+            }
+        )
+
+    def _attempt(self, attempt: AttemptRecord) -> Event:
+        told: Event = {
+            "target": attempt.target,
+            "status": attempt.status,
+            "error": None if attempt.error is None else self._word(attempt.error),
+            "ms": _ms(attempt.ended - attempt.started),
+        }
+        if attempt.noted:
+            told["noted"] = {name: self._word(value) for name, value in attempt.noted.items()}
+        return told
+
+
+class _StandardHandler(logging.Handler):
+    """Takes what the standard library's loggers are told."""
+
+    def __init__(self, pipe: LogPipe) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # arguments that do not fit their format
+            message = str(record.msg)
+        event = {"event": message, "logger": record.name}
+        self._pipe.tell(record.levelname.lower(), event, record.exc_info)
+
+
+def configure_logging(pipe: LogPipe) -> None:
+    """
+    Send whatever structlog and the standard library are told into `pipe`, from its level up.
+
+    May be called again. uvicorn must be started with `log_config=None`, or it takes its own back.
+    """
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, partial(_hand_over, pipe)],
+        wrapper_class=structlog.make_filtering_bound_logger(pipe.level),
+        logger_factory=_named,
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_StandardHandler(pipe)]
+    root.setLevel(pipe.level)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(pipe.level, logging.WARNING))
+    logging.captureWarnings(capture=True)
+
+
+def _named(name: str = "") -> str:
+    """A logger is its name; the pipe is the same for all."""
+    return name
+
+
+def _hand_over(pipe: LogPipe, name: Any, method: str, event: Event) -> Event:
+    exc_info = event.pop("exc_info", None) or (method == "exception")
+    if name:
+        event.setdefault("logger", name)
+    pipe.tell(_LEVELS.get(method, method), event, exc_info)
+    raise structlog.DropEvent  # it has been written
+
+
+def _exception_of(exc_info: object) -> BaseException | None:
+    """What `exc_info` stands for in any of the forms that loggers take."""
+    match exc_info:
+        case BaseException() as error:
+            return error
+        case (_, BaseException() as error, _):
+            return error
+        case True:
+            return sys.exc_info()[1]
+        case _:
+            return None
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -1,0 +1,261 @@
+"""
+What Prometheus scrapes: one count or observation of each kind per request.
+
+What stays true: a label value is a configured name or one of a closed set, and whatever else
+turns up is counted as `other`. A client can't create a series, and neither can an upstream. No
+label names a tenant or a key.
+
+Hot: `Metrics.finished` runs once a request; children are looked up by the record's own fields.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from ..contract import errors
+from .record import AttemptRecord, Record
+
+OTHER = "other"
+OPERATIONS = frozenset({"chat", "completion", "embedding", "models"})
+MEASURES = frozenset({"requests", "tokens", "concurrency", "budget"})
+OUTCOMES = frozenset({"ok", "refused", "failed", "cut", "hung_up"})
+STATUSES = frozenset(
+    {0, 200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 499, 500, 502, 503, 504}
+)
+
+_OUTSIDE_THE_CONTRACT = frozenset(
+    {"upstream_rejected", "upstream_event_too_large", "client_hung_up", "internal_error"}
+)
+
+DURATIONS = tuple(0.01 * 2**n for n in range(17))
+"""Seconds, 10 ms to 11 min: the GenAI conventions' buckets, carried on to the longest answers."""
+FIRST_TOKENS = (
+    0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0,
+)  # fmt: skip
+"""Seconds: the GenAI conventions' buckets, carried on to the default time-out."""
+
+Labels = tuple[str, ...]
+Reading = Iterable[tuple[Labels, float]]
+
+
+class Metrics:
+    """
+    An observer that counts, and the registry that renders the counts.
+
+    `models` and `targets` are the configured names: no others become label values.
+    """
+
+    def __init__(
+        self, *, version: str, models: Collection[str] = (), targets: Collection[str] = ()
+    ) -> None:
+        # The times of creation are a third of all series, for nobody.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type here
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._models: frozenset[str] = frozenset()
+        self._targets: frozenset[str] = frozenset()
+        self._results = _results()
+        self._requests = self.counter(
+            "lockgate_requests_total",
+            "Requests that have ended.",
+            ("operation", "model", "outcome", "status"),
+        )
+        self._attempts = self.counter(
+            "lockgate_attempts_total", "Requests sent to targets.", ("target", "result")
+        )
+        self._decisions = self.counter(
+            "lockgate_limit_decisions_total",
+            "Requests admitted by all of their limits, or refused by the one named.",
+            ("measure", "decision"),
+        )
+        self._tokens = self.counter(
+            "lockgate_tokens_total", "Tokens read and written by models.", ("model", "direction")
+        )
+        self._duration = Histogram(
+            "lockgate_request_duration_seconds",
+            "From the first byte of a request to the last of its answer.",
+            ("operation", "model"),
+            buckets=DURATIONS,
+            registry=self.registry,
+        )
+        self._first_token = Histogram(
+            "lockgate_time_to_first_token_seconds",
+            "From the first byte of a request to the first content of its answer, if streamed.",
+            ("model",),
+            buckets=FIRST_TOKENS,
+            registry=self.registry,
+        )
+        self._in_flight = Gauge(
+            "lockgate_requests_in_flight",
+            "Requests that have begun and not ended.",
+            ("operation",),
+            registry=self.registry,
+        )
+        Info("lockgate_build", "The version that runs.", registry=self.registry).info(
+            {"version": version}
+        )
+        self._requests_of: dict[tuple[str, str, str, int], Counter] = {}
+        self._attempts_of: dict[tuple[str, str | None], Counter] = {}
+        self._models_of: dict[tuple[str, str], _Model] = {}
+        self._in_flight_of = {name: self._in_flight.labels(name) for name in OPERATIONS}
+        self._other_in_flight = self._in_flight.labels(OTHER)
+        self._admitted = self._decisions.labels("all", "admitted")
+        self._refused = {name: self._decisions.labels(name, "refused") for name in MEASURES}
+        self._other_refused = self._decisions.labels(OTHER, "refused")
+        self.configure(models=models, targets=targets)
+
+    def configure(self, *, models: Collection[str], targets: Collection[str]) -> None:
+        """Take over a new configuration's names. Series of names that are gone stay."""
+        self._models |= frozenset(models)
+        self._targets |= frozenset(targets)
+        for target in targets:
+            self._attempt(target, None)  # a rate needs a zero to start from
+
+    def counter(self, name: str, told: str, labels: Labels = ()) -> Counter:
+        """A counter for one of the gateway's parts. The labels' values must be a closed set."""
+        return Counter(name, told, labels, registry=self.registry)
+
+    def watch(self, name: str, told: str, read: Callable[[], Reading], labels: Labels = ()) -> None:
+        """
+        A number that a part keeps itself, read at every scrape; a name in `_total` is a counter.
+
+        `read` gives label values with the number, in the order of `labels`, which must be a closed
+        set. It must not raise.
+        """
+        self.registry.register(_Watched(name, told, labels, read))
+
+    def watch_health(self, states: Callable[[], Mapping[str, bool]]) -> None:
+        """Show which targets are up: `states` is read at every scrape."""
+        self.watch(
+            "lockgate_upstream_up",
+            "1 while a target takes requests freely, 0 while it is left alone or probed.",
+            lambda: [((target,), float(up)) for target, up in states().items()],
+            ("target",),
+        )
+
+    def began(self, operation: str) -> None:
+        """Count it as in flight."""
+        self._in_flight_of.get(operation, self._other_in_flight).inc()
+
+    def finished(self, record: Record) -> None:
+        """Count everything about it."""
+        operation, name = record.operation, record.model
+        self._in_flight_of.get(operation, self._other_in_flight).dec()
+        model = self._models_of.get((operation, name)) or self._model(operation, name)
+        key = (operation, name, record.outcome, record.status)
+        (self._requests_of.get(key) or self._request(key)).inc()
+        model.duration.observe(record.ended - record.started)
+        if record.stream and record.first_content is not None:
+            model.first_token.observe(record.first_content - record.started)
+        if record.prompt_tokens:
+            model.read.inc(record.prompt_tokens)
+        if record.completion_tokens:
+            model.written.inc(record.completion_tokens)
+        for attempt in record.attempts:
+            self._count_attempt(attempt)
+        if record.limited_by is not None:
+            self._refused.get(record.limited_by, self._other_refused).inc()
+        elif record.attempts or record.reserved_tokens:
+            self._admitted.inc()
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The metrics and their content type: OpenMetrics where `accept` asks for it."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+    def _count_attempt(self, attempt: AttemptRecord) -> None:
+        key = (attempt.target, attempt.error)
+        (self._attempts_of.get(key) or self._attempt(*key)).inc()
+
+    # Below: what runs once for a series. A key is remembered only if none of it was replaced,
+    # so that made-up names fill no cache either.
+
+    def _attempt(self, target: str, error: str | None) -> Counter:
+        known = _known(target, self._targets)
+        result = "ok" if error is None else _known(error, self._results)
+        child = self._attempts.labels(known, result)
+        if known == target and result == (error or "ok"):
+            self._attempts_of[target, error] = child
+        return child
+
+    def _request(self, key: tuple[str, str, str, int]) -> Counter:
+        operation, model, outcome, status = key
+        labels = (
+            _known(operation, OPERATIONS),
+            _known(model, self._models),
+            _known(outcome, OUTCOMES),
+            str(status) if status in STATUSES else OTHER,
+        )
+        child = self._requests.labels(*labels)
+        if labels == (operation, model or OTHER, outcome, str(status)):
+            self._requests_of[key] = child
+        return child
+
+    def _model(self, operation: str, name: str) -> "_Model":
+        labels = _known(operation, OPERATIONS), _known(name, self._models)
+        child = _Model(
+            duration=self._duration.labels(*labels),
+            first_token=self._first_token.labels(labels[1]),
+            read=self._tokens.labels(labels[1], "input"),
+            written=self._tokens.labels(labels[1], "output"),
+        )
+        if labels == (operation, name or OTHER):
+            self._models_of[operation, name] = child
+        return child
+
+
+class _Model:
+    """The children that a request for one model needs."""
+
+    __slots__ = ("duration", "first_token", "read", "written")
+
+    def __init__(
+        self, *, duration: Histogram, first_token: Histogram, read: Counter, written: Counter
+    ) -> None:
+        self.duration = duration
+        self.first_token = first_token
+        self.read = read
+        self.written = written
+
+
+class _Watched(Collector):
+    """One family whose values are kept elsewhere."""
+
+    def __init__(self, name: str, told: str, labels: Labels, read: Callable[[], Reading]) -> None:
+        self._name, self._told, self._labels = name, told, labels
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        """The family without its values, so that a name can't be taken twice."""
+        yield self._family()
+
+    def collect(self) -> Iterable[Metric]:
+        """The family as it is now."""
+        family = self._family()
+        for labels, value in self._read():
+            family.add_metric(labels, value)
+        yield family
+
+    def _family(self) -> CounterMetricFamily | GaugeMetricFamily:
+        kind = CounterMetricFamily if self._name.endswith("_total") else GaugeMetricFamily
+        return kind(self._name, self._told, labels=self._labels)
+
+
+def _known(value: str, names: frozenset[str]) -> str:
+    return value if value in names else OTHER
+
+
+def _results() -> frozenset[str]:
+    """How an attempt can end, by the contract: an upstream's own words are not among them."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    failures = [kind for kind in kinds if issubclass(kind, errors.ProviderError)]
+    return _OUTSIDE_THE_CONTRACT | {kind.code for kind in failures if kind.code}
