@@ -24,7 +24,8 @@ Body = Mapping[str, Any]
 class ProviderSettings(BaseModel):
     """One entry under `providers:`. Kinds add their own fields by subclassing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # The input of a wrong entry may be its credential.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     kind: str = Field(description="The name under which the provider's class is registered.")
     base_url: str = Field(

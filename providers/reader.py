@@ -1,0 +1,251 @@
+"""
+Reads answers in the OpenAI dialect: chunks of a stream, whole answers, embeddings.
+
+A reader says what it saw and never raises; what makes no sense is an error like any other. Each
+event is parsed once.
+
+Hot: `StreamReader.read` runs once an event, so the usual event, one choice with one delta, goes
+through few calls.
+"""
+
+import base64
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from gateway.contract.errors import ProviderError, ProviderFailed, ProviderGarbled
+from gateway.contract.provider import Seen, Usage
+
+MAX_TOKENS: Final = 1 << 31
+"""A count above it is a fault of the upstream's."""
+BYTES_PER_TOKEN: Final = 4
+"""Of a whole answer without usage, about."""
+
+Named = Callable[[Any], ProviderError]
+"""What an `error` in an answer means."""
+
+
+class StreamReader:
+    """Reads a streamed chat or completion."""
+
+    def __init__(self, named: Named) -> None:
+        self._named = named
+        self._begun: set[int] = set()
+        self._finished: set[int] = set()
+
+    @property
+    def complete(self) -> bool:
+        """Every choice that was seen has its finish reason, and one was seen."""
+        return bool(self._finished) and self._begun <= self._finished
+
+    def read(self, data: bytes) -> Seen:
+        """Read one event's data."""
+        if data[:6] == b"[DONE]":
+            return Seen(done=True)
+        seen = Seen()
+        try:
+            self._read(data, seen)
+        except ProviderError as error:
+            seen.error = error
+        return seen
+
+    def _read(self, data: bytes, seen: Seen) -> None:
+        payload = seen.payload = json_object(data)
+        if payload.get("error") or payload.get("object") == "error":
+            raise self._named(payload)
+        usage = payload.get("usage")
+        if usage is not None:
+            seen.usage = usage_of(usage)
+        choices = payload.get("choices")
+        if choices:
+            for choice in _list(choices):
+                self._choice(choice, seen)
+
+    def _choice(self, choice: Any, seen: Seen) -> None:
+        if type(choice) is not dict:
+            raise _garbled("a choice is not an object")
+        index = choice.get("index", 0)
+        if type(index) is not int:
+            raise _garbled("an index is not an integer")
+        self._begun.add(index)
+        if _says(choice):
+            seen.content = True
+            seen.pieces += 1
+        reason = choice.get("finish_reason")
+        if reason:
+            _note_finish(reason, seen)
+            self._finished.add(index)
+
+
+class WholeReader:
+    """Reads a whole chat or completion."""
+
+    def __init__(self, named: Named) -> None:
+        self._named = named
+        self.complete = False
+
+    def read(self, data: bytes) -> Seen:
+        """Read the body."""
+        seen = Seen()
+        try:
+            self._read(data, seen)
+        except ProviderError as error:
+            seen.error = error
+        return seen
+
+    def _read(self, data: bytes, seen: Seen) -> None:
+        payload = seen.payload = json_object(data)
+        if payload.get("error") or payload.get("object") == "error":
+            raise self._named(payload)
+        seen.usage = usage_of(payload.get("usage"))
+        choices = _list(payload.get("choices"))
+        for choice in choices:
+            if type(choice) is not dict:
+                raise _garbled("a choice is not an object")
+            said = _text_bytes(choice.get("message") or choice.get("text"))
+            seen.pieces += -(-said // BYTES_PER_TOKEN)
+            seen.content = seen.content or said > 0
+            if reason := choice.get("finish_reason"):
+                _note_finish(reason, seen)
+        self.complete = len(seen.finish_reasons) == len(choices) > 0
+
+
+class EmbeddingReader:
+    """Reads embeddings; where `as_base64`, vectors that came as numbers are turned into it."""
+
+    def __init__(self, named: Named, *, as_base64: bool) -> None:
+        self._named = named
+        self._as_base64 = as_base64
+        self.complete = False
+
+    def read(self, data: bytes) -> Seen:
+        """Read the body."""
+        seen = Seen()
+        try:
+            self._read(data, seen)
+        except ProviderError as error:
+            seen.error = error
+        return seen
+
+    def _read(self, data: bytes, seen: Seen) -> None:
+        payload = seen.payload = json_object(data)
+        if payload.get("error") or payload.get("object") == "error":
+            raise self._named(payload)
+        items = _list(payload.get("data"))
+        if not items:
+            raise _garbled("no embeddings")
+        for item in items:
+            if type(item) is not dict or not item.get("embedding"):
+                raise _garbled("an item without an embedding")
+            if self._as_base64 and type(item["embedding"]) is list:
+                item["embedding"] = packed(item["embedding"])
+                seen.translated = True
+        seen.usage = usage_of(payload.get("usage"))
+        seen.content = self.complete = True
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """
+    The JSON object in `data`.
+
+    Raises:
+        ProviderGarbled: there is none.
+    """
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise _garbled("not JSON") from None
+    if type(value) is not dict:
+        raise _garbled("not a JSON object")
+    return value
+
+
+def usage_of(usage: Any) -> Usage | None:
+    """The tokens reported, None where the report is missing or makes no sense."""
+    match usage:
+        case {"prompt_tokens": int(prompt), "completion_tokens": int(completion)}:
+            pass
+        case {"prompt_tokens": int(prompt), "total_tokens": int(total)}:
+            completion = total - prompt  # embeddings have no tokens of their own
+        case _:
+            return None
+    if not (_is_count(prompt) and _is_count(completion)):
+        return None
+    return Usage(
+        prompt,
+        completion,
+        cached=_part(usage.get("prompt_tokens_details"), "cached_tokens", prompt),
+        reasoning=_part(usage.get("completion_tokens_details"), "reasoning_tokens", completion),
+    )
+
+
+def packed(vector: list[Any]) -> str:
+    """
+    A vector as OpenAI's base64: 32-bit floats, least significant byte first.
+
+    Raises:
+        ProviderGarbled: it holds something else than numbers of that size.
+    """
+    try:
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    except (struct.error, OverflowError):
+        raise _garbled("an embedding is not a list of numbers") from None
+
+
+def _garbled(told: str) -> ProviderGarbled:
+    return ProviderGarbled(told)
+
+
+def _list(value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise _garbled("choices or data are not an array")
+    return value
+
+
+def _says(choice: dict[str, Any]) -> bool:
+    """Whether a chunk's choice has any non-empty field of a delta but its role."""
+    delta = choice.get("delta")
+    if delta is None:
+        return bool(choice.get("text"))
+    if type(delta) is not dict:
+        raise _garbled("a delta is not an object")
+    if delta.get("content"):  # the usual one, at a quarter of the price
+        return True
+    return any(value and name != "role" for name, value in delta.items())
+
+
+def _note_finish(reason: Any, seen: Seen) -> None:
+    if type(reason) is not str:
+        raise _garbled("a finish reason is not a string")
+    if reason == "abort":
+        raise ProviderFailed("the upstream aborted its answer", code="upstream_aborted")
+    seen.content = True
+    seen.finish_reasons += (reason,)
+
+
+def _is_count(value: int) -> bool:
+    return type(value) is int and 0 <= value <= MAX_TOKENS  # a bool is an int, too
+
+
+def _part(details: Any, name: str, whole: int) -> int:
+    match details:
+        case dict() if type(part := details.get(name)) is int:
+            return min(max(part, 0), whole)
+        case _:
+            return 0
+
+
+def _text_bytes(said: Any) -> int:
+    """Bytes of what a message says, in whatever field but its role."""
+    match said:
+        case None | "":
+            return 0
+        case str():
+            return len(said.encode(errors="replace"))
+        case dict():
+            fields = (value for name, value in said.items() if value and name != "role")
+            return sum(len(orjson.dumps(value)) for value in fields)
+        case _:
+            raise _garbled("a message is not an object")
