@@ -36,6 +36,8 @@ STATUSES = frozenset(
 _OUTSIDE_THE_CONTRACT = frozenset(
     {"upstream_rejected", "upstream_event_too_large", "client_hung_up", "internal_error"}
 )
+_ALARMING = ("upstream_auth_error", "upstream_quota_exhausted", "upstream_model_missing")
+"""Alerts look for the first of these, and a rise needs a zero to start from."""
 
 DURATIONS = tuple(0.01 * 2**n for n in range(17))
 """Seconds, 10 ms to 11 min: the GenAI conventions' buckets, carried on to the longest answers."""
@@ -118,7 +120,8 @@ class Metrics:
         self._models |= frozenset(models)
         self._targets |= frozenset(targets)
         for target in targets:
-            self._attempt(target, None)  # a rate needs a zero to start from
+            for error in (None, *_ALARMING):
+                self._attempt(target, error)
 
     def counter(self, name: str, told: str, labels: Labels = ()) -> Counter:
         """A counter for one of the gateway's parts. The labels' values must be a closed set."""
