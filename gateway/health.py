@@ -187,8 +187,7 @@ class Health:
             self._blame(circuit, error)
         elif error.retry is Retry.FINAL:
             self.succeeded(name)  # it understood the request well enough to find fault with it
-        else:
-            circuit.probe_until = 0.0
+        # Anything else was not sent, so the probe that may be under way is another request's.
 
     def soonest(self, names: Iterable[str]) -> float:
         """Seconds until the first of `names` may be tried: 0 if one may be, or none is named."""

@@ -111,6 +111,17 @@ def test_a_probe_whose_client_left_makes_room_for_the_next(health: Health, clock
     assert health.admits("a")
 
 
+def test_a_request_that_was_not_admitted_leaves_the_probe_alone(
+    health: Health, clock: Clock
+) -> None:
+    fail(health, 5)
+    clock.now += 10
+    assert health.admits("a")
+    assert not health.admits("a")
+    health.failed("a", ProviderBusy("being probed"))
+    assert not health.admits("a")
+
+
 def test_a_probe_that_never_reports_is_forgotten(health: Health, clock: Clock) -> None:
     fail(health, 5)
     clock.now += 10
