@@ -8,9 +8,10 @@ gateway's own (lists of models, errors) are built from them. Unknown fields belo
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
-_USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
-_CHUNK = {
+_USAGE: JsonDict = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+_CHUNK: JsonDict = {
     "id": "chatcmpl-1",
     "object": "chat.completion.chunk",
     "created": 1767225600,
