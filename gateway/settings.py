@@ -16,14 +16,22 @@ MIN_SECRET = 16
 """Characters of the shortest secret that production accepts."""
 
 
+class StartRefused(Exception):
+    """
+    A command can't do what it was asked to, told in one line for each reason.
+
+    `exit_code` is 2 where usage or configuration is wrong, 1 where the machine is.
+    """
+
+    exit_code = 2
+
+
 class Settings(BaseSettings):
     """`LOCKGATE_CONFIG`, `LOCKGATE_PORT` and so on; see the configuration reference."""
 
     model_config = SettingsConfigDict(env_prefix="LOCKGATE_", frozen=True, extra="ignore")
 
-    config: Path = Field(
-        default=Path("config/gateway.yaml"), description="The configuration file."
-    )
+    config: Path = Field(default=Path("config/gateway.yaml"), description="The configuration file.")
     host: str = Field(default="127.0.0.1", description="Where the data plane listens.")
     port: int = Field(default=8080, ge=0, le=65535, description="0 takes a free port.")
     admin_listen: str = Field(

@@ -6,8 +6,10 @@ and every refusal looks the same from outside.
 """
 
 from .callers import Access, Caller, ConfiguredKeys, KeySource, StoredKey
+from .generate import describe_new_key
 from .headers import credential
 from .key import SCANNER, Key
+from .pepper import load_pepper
 from .settings import ALL_MODELS, KeySettings, TenantId, TenantSettings
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "ConfiguredKeys",
     "credential",
     "SCANNER",
+    "describe_new_key",
+    "load_pepper",
     "ALL_MODELS",
     "KeySettings",
     "TenantId",

@@ -29,7 +29,7 @@ TenantId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
 class KeySettings(BaseModel):
     """One entry under `tenants.<id>.keys`: exactly one of `key` and `key_hash`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9._-]{1,64}$", description="How records speak of the key."
@@ -92,7 +92,7 @@ class KeySettings(BaseModel):
 class TenantSettings(BaseModel):
     """One entry under `tenants:`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     plan: str = Field(default="default", description="The name of the plan that limits it.")
     models: tuple[str, ...] = Field(

@@ -99,9 +99,7 @@ class UnknownModel(GatewayError):
     status, code = 404, "model_not_found"
 
     def __init__(self) -> None:
-        super().__init__(
-            "The model does not exist or you do not have access to it.", param="model"
-        )
+        super().__init__("The model does not exist or you do not have access to it.", param="model")
 
 
 class BodyTooSlow(GatewayError):

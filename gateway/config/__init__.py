@@ -1,0 +1,8 @@
+"""The configuration file: `load` gives one immutable `Config`, or every fault with its line."""
+
+from .faults import ConfigError
+from .loader import ProviderClass, load, parse
+from .model import Config
+from .schema import schema
+
+__all__ = ["Config", "ConfigError", "ProviderClass", "load", "parse", "schema"]

@@ -1,0 +1,87 @@
+"""
+The FastAPI applications: everything that is not inference.
+
+Errors have one shape on every route, FastAPI's own included, and an internal one is a constant:
+its particulars are for the log.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from .. import __version__
+from ..contract.errors import GatewayError, InternalError, InvalidRequest
+from .documents import openapi
+from .errors import error_body, error_headers
+from .gates import check
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_api(
+    routers: Sequence[APIRouter], *, docs: bool, lifespan: Lifespan | None = None
+) -> FastAPI:
+    """
+    An application of those routes.
+
+    Raises:
+        TypeError: a route does not say who may call it.
+    """
+    api = FastAPI(
+        title="Lockgate",
+        version=__version__,
+        docs_url="/docs" if docs else None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if docs else None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    for router in routers:
+        api.include_router(router)
+    check(api.routes)
+    api.add_exception_handler(GatewayError, _gateway_error)
+    api.add_exception_handler(RequestValidationError, _validation_error)
+    api.add_exception_handler(HTTPException, _http_error)
+    api.add_exception_handler(Exception, _internal_error)
+
+    def document() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            api.openapi_schema = openapi(api)
+        return api.openapi_schema
+
+    api.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation has it
+    return api
+
+
+def _answer(error: GatewayError, status: int | None = None) -> Response:
+    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+    return JSONResponse(error_body(error), status or error.status, headers)
+
+
+async def _gateway_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError), "registered for it"
+    return _answer(error)
+
+
+async def _validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError), "registered for it"
+    first = error.errors()[0]
+    param = ".".join(str(part) for part in first["loc"][1:])
+    return _answer(InvalidRequest(str(first["msg"]), param=param or None))
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    """A path or a method that does not exist."""
+    assert isinstance(error, HTTPException), "registered for it"
+    told = InvalidRequest(str(error.detail), code="not_found" if error.status_code == 404 else None)
+    return _answer(told, error.status_code)
+
+
+async def _internal_error(_: Request, __: Exception) -> Response:
+    """The server raises the error again after this, and the edge writes it to the log."""
+    return _answer(InternalError())

@@ -1,0 +1,67 @@
+"""
+A request's body, within its bounds.
+
+A body that is too large is refused as soon as that is known: by its announced length, before any
+of it is read, else with the first byte too many.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+from starlette.types import Receive
+
+from ..contract.errors import BodyTooLarge, BodyTooSlow, UnsupportedMediaType
+from ..pipeline import ClientHungUp
+
+
+async def read_body(
+    receive: Receive,
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    max_body: int,
+    timeout: float,  # noqa: ASYNC109 - a bound on each wait, not on the call
+) -> bytes:
+    """
+    Read it whole. `timeout` is seconds between two pieces.
+
+    Raises:
+        BodyTooLarge: it has, or says that it has, more than `max_body` bytes.
+        BodyTooSlow: the next piece did not come in time.
+        UnsupportedMediaType: it is compressed.
+        ClientHungUp: the client left before it was complete.
+    """
+    _check(headers, max_body)
+    piece, more = await _next(receive, timeout)
+    pieces = [piece]
+    size = len(piece)
+    while more and size <= max_body:
+        piece, more = await _next(receive, timeout)
+        pieces.append(piece)
+        size += len(piece)
+    if size > max_body:
+        raise _too_large(max_body)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _check(headers: Iterable[tuple[bytes, bytes]], max_body: int) -> None:
+    for name, value in headers:
+        if name == b"content-length" and int(value) > max_body:
+            raise _too_large(max_body)
+        if name == b"content-encoding" and value != b"identity":
+            raise UnsupportedMediaType("The body must not be compressed.")
+
+
+async def _next(receive: Receive, timeout: float) -> tuple[bytes, bool]:  # noqa: ASYNC109
+    """The next piece, and whether there are more."""
+    try:
+        async with asyncio.timeout(timeout):
+            message = await receive()
+    except TimeoutError:
+        raise BodyTooSlow("The request's body did not arrive in time.") from None
+    if message["type"] == "http.disconnect":
+        raise ClientHungUp
+    return message.get("body", b""), message.get("more_body", False)
+
+
+def _too_large(max_body: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request's body is larger than {max_body} bytes.")

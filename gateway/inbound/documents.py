@@ -1,0 +1,79 @@
+"""The OpenAPI document: FastAPI's own routes, and the inference routes from their table."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from .. import __version__
+from ..contract.answers import ErrorBody
+from .routes import INFERENCE, InferenceRoute
+
+_REF = "#/components/schemas/{model}"
+_REFUSALS = {
+    "400": "The request is malformed, or asks for what is not offered.",
+    "401": "No valid key.",
+    "404": "The model does not exist or the key may not use it.",
+    "413": "The body is too large.",
+    "429": "A limit is reached: `retry-after` says when to come back.",
+    "502": "No upstream answered.",
+    "503": "No upstream is available.",
+    "504": "The upstream took too long.",
+}
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """The document, with every route that the gateway answers."""
+    document = get_openapi(
+        title="Lockgate",
+        version=__version__,
+        summary="One URL and one key per caller in front of every inference backend.",
+        routes=app.routes,
+    )
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    models = {m for route in INFERENCE for m in (route.request, route.answer)} | {ErrorBody}
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda m: m.__name__)],
+        ref_template=_REF,
+    )
+    schemas.update(definitions["$defs"])
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    paths = document.setdefault("paths", {})
+    document["paths"] = {route.path: {"post": _operation(route)} for route in INFERENCE} | paths
+    return document
+
+
+def _operation(route: InferenceRoute) -> dict[str, Any]:
+    answers: dict[str, Any] = {"application/json": _content(route.answer)}
+    if route.streams:
+        answers["text/event-stream"] = {
+            "schema": {"type": "string", "description": "With `stream: true`: events, then [DONE]."}
+        }
+    refusals = {
+        status: {"description": told, "content": {"application/json": _content(ErrorBody)}}
+        for status, told in _REFUSALS.items()
+    }
+    return {
+        "tags": ["inference"],
+        "summary": route.summary,
+        "operationId": route.operation,
+        "security": [{"key": []}],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": _content(route.request)},
+        },
+        "responses": {"200": {"description": "The answer.", "content": answers}} | refusals,
+    }
+
+
+def _content(model: type[BaseModel]) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
+    config = model.model_config.get("json_schema_extra")
+    if isinstance(config, dict) and isinstance(examples := config.get("examples"), list):
+        content["examples"] = {
+            f"example {number}": {"value": value} for number, value in enumerate(examples, 1)
+        }
+    return content

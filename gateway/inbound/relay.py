@@ -1,0 +1,86 @@
+"""
+An answer on its way to the client.
+
+Status and headers go out only when there is content, so that until then another target could
+take over. From there on an error is an event: one, and no `[DONE]` after it.
+
+Hot: the loop of `_stream` runs once a read from the upstream, with all events of the read in one
+message to the server.
+"""
+
+from orjson import dumps
+from starlette.types import Send
+
+from ..contract.errors import GatewayError, ProviderError
+from ..pipeline import Answer, Piece, Streamed, Whole
+from .errors import Headers, error_body, error_event
+from .rename import Renamer
+
+_JSON = (b"content-type", b"application/json")
+_EVENTS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Relay:
+    """Sends one response, and knows how far it has come."""
+
+    __slots__ = ("_send", "finished", "started")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+        self.finished = False
+
+    async def answer(self, answer: Answer, model: str, headers: Headers) -> None:
+        """
+        Send an answer under its public model name.
+
+        Raises:
+            ProviderError: the stream broke; `error` says so to the client.
+        """
+        renamer = Renamer(model, hide_usage=answer.sent.injected_usage)
+        match answer:
+            case Whole():
+                await self.whole(200, headers, renamer.whole(answer.content, answer.seen))
+            case Streamed():
+                await self._stream(answer, renamer, headers)
+
+    async def error(self, error: GatewayError | ProviderError, headers: Headers) -> None:
+        """Tell the client of an error: as a response, or as the last event of a stream."""
+        if not self.started:
+            await self.whole(error.status, headers, dumps(error_body(error)))
+        elif not self.finished:
+            await self._more(error_event(error), last=True)
+
+    async def whole(self, status: int, headers: Headers, content: bytes) -> None:
+        """Send a JSON body."""
+        length = (b"content-length", b"%d" % len(content))
+        await self._start(status, [_JSON, length, *headers])
+        await self._more(content, last=True)
+
+    async def _stream(self, answer: Streamed, renamer: Renamer, headers: Headers) -> None:
+        await self._start(200, _EVENTS + headers)
+        batch = answer.held
+        while batch:
+            content = _join(batch, renamer)
+            if content:
+                await self._more(content, last=False)
+            batch = await answer.rest.next()
+        await self._more(b"", last=True)
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _more(self, content: bytes, *, last: bool) -> None:
+        self.finished = last
+        await self._send({"type": "http.response.body", "body": content, "more_body": not last})
+
+
+def _join(batch: list[Piece], renamer: Renamer) -> bytes:
+    if len(batch) == 1:
+        return renamer.event(*batch[0])
+    return b"".join([renamer.event(event, seen) for event, seen in batch])

@@ -1,0 +1,94 @@
+"""
+Writes the public model name into what an upstream sends, and changes nothing else.
+
+The name's place is learnt from the first event. Later events begin with the same bytes, so they
+are cut there and joined again without being encoded anew; one that does not is re-serialised.
+
+Hot: `event` runs once an event: a prefix comparison and a concatenation.
+"""
+
+import re
+from typing import Any
+
+import orjson
+
+from ..contract.provider import Seen
+from ..contract.sse import Event
+
+_MODEL = re.compile(rb'[{,]\s*"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+class Renamer:
+    """
+    For one answer. `hide_usage`: the client did not ask for the usage that the gateway asked
+    for, so neither the last event that brings it nor a null in its place is passed on.
+    """
+
+    __slots__ = ("_hide_usage", "_name", "_prefix", "_quoted", "_renamed")
+
+    def __init__(self, name: str, *, hide_usage: bool) -> None:
+        self._name = name
+        self._quoted = orjson.dumps(name)
+        self._hide_usage = hide_usage
+        self._prefix: bytes | None = None
+        self._renamed = b""
+
+    def event(self, event: Event, seen: Seen) -> bytes:
+        """The event's bytes for the client; empty where it gets none."""
+        payload = seen.payload
+        if payload is None:
+            return event.raw
+        if self._hide_usage and "usage" in payload:
+            if not payload.get("choices"):
+                return b""
+            del payload["usage"]
+            return self._anew(payload)
+        raw = event.raw
+        if self._prefix is not None and raw.startswith(self._prefix):
+            return self._renamed + raw[len(self._prefix) :]
+        return self._first(raw, payload)
+
+    def whole(self, content: bytes, seen: Seen) -> bytes:
+        """A whole answer's bytes for the client."""
+        payload = seen.payload
+        if payload is None:
+            return content
+        if seen.translated:
+            return orjson.dumps({**payload, "model": self._name})
+        if "model" not in payload:
+            return content
+        span = _span(content)
+        if span is None:
+            return orjson.dumps({**payload, "model": self._name})
+        return content[: span[0]] + self._quoted + content[span[1] :]
+
+    def _first(self, raw: bytes, payload: dict[str, Any]) -> bytes:
+        if "model" not in payload:
+            return raw
+        span = _span(raw)
+        if span is None:
+            return self._anew(payload)
+        self._prefix = raw[: span[1]]
+        self._renamed = raw[: span[0]] + self._quoted
+        return self._renamed + raw[span[1] :]
+
+    def _anew(self, payload: dict[str, Any]) -> bytes:
+        if "model" in payload:
+            payload["model"] = self._name
+        return b"data: " + orjson.dumps(payload) + b"\n\n"
+
+
+def _span(data: bytes) -> tuple[int, int] | None:
+    """
+    Where the value of the top-level `model` stands, if it comes before any nested value.
+
+    A key's quotation mark is never escaped, and with one brace and no bracket before it the key
+    is the outermost object's.
+    """
+    found = _MODEL.search(data)
+    if found is None:
+        return None
+    before = data[: found.start() + 1]
+    if before.count(b"{") != 1 or b"[" in before:
+        return None
+    return found.span(1)

@@ -1,0 +1,54 @@
+"""What the HTTP edge accepts and shows: `http:` and `ops:` in the configuration file."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..contract.duration import Duration
+
+
+class CorsSettings(BaseModel):
+    """Which web pages may call the data plane from a browser. None by default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    origins: tuple[str, ...] = Field(
+        default=(), description="Origins such as https://app.example.com; `*` for any."
+    )
+    max_age: int = Field(default=600, ge=0, description="Seconds that a browser may remember it.")
+
+
+class HttpSettings(BaseModel):
+    """Bounds of what comes in, and how long a shutdown waits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_body: int = Field(
+        default=10 * 1024 * 1024, gt=0, description="Bytes of a request's body; more is a 413."
+    )
+    body_timeout: Duration = Field(
+        default=30.0, description="Time between two pieces of a request's body."
+    )
+    drain_delay: Duration | None = Field(
+        default=None,
+        description="On SIGTERM: time that new requests are still taken after the gateway has "
+        "said that it is not ready, so that a load balancer can notice. "
+        "Default: 5 s in production, none in development.",
+    )
+    drain_timeout: Duration = Field(
+        default=600.0,
+        description="On SIGTERM: time that requests on their way may take to finish.",
+    )
+    cors: CorsSettings = Field(default=CorsSettings())
+
+
+class OpsSettings(BaseModel):
+    """Who may see how the gateway is doing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    public: bool = Field(
+        default=False,
+        description="Show /metrics and /health/ without the operator's credential.",
+    )
+    docs: bool | None = Field(
+        default=None, description="Serve /docs. Default: in development only."
+    )

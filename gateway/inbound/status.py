@@ -1,0 +1,62 @@
+"""What the health routes tell: is the gateway ready, and how are the things it depends on."""
+
+from collections.abc import Callable, Mapping
+
+from .. import __version__
+from ..health import TargetHealth
+from .ops import Component, Health, Ready
+
+
+class GatewayStatus:
+    """
+    Ready from the first contact with the stores until the shutdown begins. A store that fails
+    later is the limits' policy's business, an upstream that fails never is a matter of readiness.
+    """
+
+    def __init__(
+        self,
+        targets: Callable[[], Mapping[str, TargetHealth]],
+        stores: Callable[[], Mapping[str, bool]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._targets = targets
+        self._stores = stores
+        self._clock = clock
+        self._started = clock()
+        self._met: set[str] = set()
+        self._draining = False
+
+    def drain(self) -> None:
+        """From now on the gateway is not ready."""
+        self._draining = True
+
+    def ready(self) -> Ready:
+        """Whether new requests should come here."""
+        if self._draining:
+            return Ready(ready=False, message="draining")
+        stores = self._stores()
+        self._met |= {name for name, reachable in stores.items() if reachable}
+        if missing := sorted(stores.keys() - self._met):
+            return Ready(ready=False, message=f"waiting for {', '.join(missing)}")
+        return Ready(ready=True, message="taking requests")
+
+    def health(self) -> Health:
+        """Everything, component by component."""
+        components = {
+            name: Component(status="up" if reachable else "down")
+            for name, reachable in self._stores().items()
+        } | {f"target {name}": _shown(state) for name, state in self._targets().items()}
+        is_whole = all(component.status == "up" for component in components.values())
+        return Health(
+            status="draining" if self._draining else "ok" if is_whole else "degraded",
+            version=__version__,
+            uptime=round(self._clock() - self._started, 3),
+            components=components,
+        )
+
+
+def _shown(target: TargetHealth) -> Component:
+    if target.up:
+        return Component(status="up")
+    detail = f"{target.state}, tried again in {target.retry_in:.1f} s"
+    return Component(status="degraded" if target.state == "probing" else "down", detail=detail)

@@ -1,0 +1,181 @@
+"""
+Counters in this process: a sliding window, a calendar period, places taken at once.
+
+Each answers how much is in use, how long to wait for room, and takes and settles an amount. They
+decide exactly as the Lua scripts do; all calls of one admission see the same instant.
+"""
+
+from typing import NamedTuple, Protocol
+
+from .model import AtOnce, Calendar, Limit, Sliding
+
+SOON = 1000
+"""Milliseconds until a place may be free: an estimate, for nobody knows."""
+
+
+class Instant(NamedTuple):
+    """Milliseconds: `steady` counts windows, `wall` (since 1970) finds calendar periods."""
+
+    steady: int
+    wall: int
+
+
+class Counter(Protocol):
+    """What is in use of one limit."""
+
+    def used(self, now: Instant) -> int:
+        """What is settled and reserved."""
+        ...
+
+    def wait(self, now: Instant, excess: int) -> int:
+        """Milliseconds until at least `excess` of what is in use has left."""
+        ...
+
+    def resets_in(self, now: Instant) -> int:
+        """Milliseconds until all that is in use has left."""
+        ...
+
+    def take(self, now: Instant, amount: int) -> int:
+        """Reserve; the result is where it was charged, for `settle`."""
+        ...
+
+    def settle(self, now: Instant, at: int, reserved: int, used: int) -> None:
+        """Turn what was reserved into what was used."""
+        ...
+
+    def is_idle(self, now: Instant) -> bool:
+        """Whether forgetting this counter would change no answer."""
+        ...
+
+
+class WindowCounter:
+    """Amounts by sub-bucket; the buckets from `buckets` ago until now are in use."""
+
+    __slots__ = ("_amounts", "_sum", "_window")
+
+    def __init__(self, window: Sliding) -> None:
+        self._window = window
+        self._amounts: dict[int, int] = {}  # oldest first
+        self._sum = 0
+
+    def used(self, now: Instant) -> int:
+        amounts = self._amounts
+        current = now.steady // self._window.bucket_ms
+        if amounts and next(reversed(amounts)) > current:  # written by a clock that was given up
+            amounts.clear()
+            self._sum = 0
+        keep = current - self._window.buckets
+        while amounts and (oldest := next(iter(amounts))) < keep:
+            self._sum -= amounts.pop(oldest)
+        return self._sum
+
+    def wait(self, now: Instant, excess: int) -> int:
+        width, buckets = self._window.bucket_ms, self._window.buckets
+        for bucket, amount in self._amounts.items():
+            excess -= amount
+            if excess <= 0:
+                return (bucket + buckets + 1) * width - now.steady
+        return buckets * width  # not reached: an amount never exceeds its limit
+
+    def resets_in(self, now: Instant) -> int:
+        return self._window.resets_in(now.steady)
+
+    def take(self, now: Instant, amount: int) -> int:
+        current = now.steady // self._window.bucket_ms
+        self._amounts[current] = self._amounts.get(current, 0) + amount
+        self._sum += amount
+        return current
+
+    def settle(self, now: Instant, at: int, reserved: int, used: int) -> None:
+        if used > reserved:
+            self.used(now)
+            self.take(now, used - reserved)
+            return
+        back = min(reserved - used, self._amounts.get(at, 0))  # 0: it has left the window
+        if back:
+            self._amounts[at] -= back
+            self._sum -= back
+
+    def is_idle(self, now: Instant) -> bool:
+        return self.used(now) == 0
+
+
+class PeriodCounter:
+    """What is settled and what is reserved, by period: the current one and the one before."""
+
+    __slots__ = ("_calendar", "_reserved", "_settled")
+
+    def __init__(self, calendar: Calendar) -> None:
+        self._calendar = calendar
+        self._settled: dict[int, int] = {}
+        self._reserved: dict[int, int] = {}
+
+    def used(self, now: Instant) -> int:
+        period = self._calendar.period(now.wall)[0]
+        return self._settled.get(period, 0) + self._reserved.get(period, 0)
+
+    def wait(self, now: Instant, excess: int) -> int:
+        return self._calendar.resets_in(now.wall)
+
+    def resets_in(self, now: Instant) -> int:
+        return self._calendar.resets_in(now.wall)
+
+    def take(self, now: Instant, amount: int) -> int:
+        period = self._calendar.period(now.wall)[0]
+        if period not in self._settled:
+            self._forget_before(period - 1)
+            self._settled[period] = self._reserved[period] = 0
+        self._reserved[period] += amount
+        return period
+
+    def settle(self, now: Instant, at: int, reserved: int, used: int) -> None:
+        if at in self._settled:
+            self._reserved[at] -= reserved
+            self._settled[at] += used
+
+    def is_idle(self, now: Instant) -> bool:
+        self._forget_before(self._calendar.period(now.wall)[0])
+        return not self._settled
+
+    def _forget_before(self, period: int) -> None:
+        for old in [known for known in self._settled if known < period]:
+            del self._settled[old], self._reserved[old]
+
+
+class PlaceCounter:
+    """Places taken. Their holders live in this process, so none outlives its holder."""
+
+    __slots__ = ("_taken",)
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    def used(self, now: Instant) -> int:
+        return self._taken
+
+    def wait(self, now: Instant, excess: int) -> int:
+        return SOON
+
+    def resets_in(self, now: Instant) -> int:
+        return 0
+
+    def take(self, now: Instant, amount: int) -> int:
+        self._taken += amount
+        return 0
+
+    def settle(self, now: Instant, at: int, reserved: int, used: int) -> None:
+        self._taken -= reserved
+
+    def is_idle(self, now: Instant) -> bool:
+        return self._taken == 0
+
+
+def counter_of(limit: Limit) -> Counter:
+    """A fresh counter of the limit's kind."""
+    match limit.window:
+        case Sliding() as window:
+            return WindowCounter(window)
+        case Calendar() as calendar:
+            return PeriodCounter(calendar)
+        case AtOnce():
+            return PlaceCounter()

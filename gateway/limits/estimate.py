@@ -1,0 +1,128 @@
+"""
+How many tokens a request may use, before anyone has counted them.
+
+Rates are reserved by an estimate: bytes of text by a ratio, a constant for each message and for
+each part that is no text. What a request turns out to use beyond it is counted and charged when
+it is settled. Money needs an upper bound and does not use this module.
+
+Total over any JSON, and hot: once a request, in time linear in the body but for embedded media,
+of which only the first bytes are looked at.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..contract.provider import Operation
+
+BYTES_PER_TOKEN = 3
+"""
+UTF-8 bytes of text in a token. English prose has 4 to 5 under common vocabularies, code and JSON
+3 to 4, Chinese and Japanese about 3: low enough that most requests are reserved in full.
+"""
+
+MESSAGE = 4
+"""Tokens that a chat template adds to a message."""
+
+PART = 1_100
+"""Tokens of an image, sound, video or file, whatever its size: an image in high detail."""
+
+MARGIN = 64
+"""Tokens that an answer may pass its cap by before it is cut."""
+
+_TEXTS: dict[Operation, tuple[str, ...]] = {
+    "chat": ("messages", "tools", "functions", "response_format"),
+    "completion": ("prompt", "suffix"),
+    "embedding": ("input",),
+}
+_TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text", "thinking"})
+_MEDIA = "data:"
+
+
+def reserved_tokens(operation: Operation, body: Mapping[str, Any], max_output: int | None) -> int:
+    """What to reserve: the prompt, the cap of the answer, and the margin on it."""
+    output = output_tokens(operation, body, max_output)
+    return prompt_tokens(operation, body) + output + (MARGIN if output else 0)
+
+
+def prompt_tokens(operation: Operation, body: Mapping[str, Any]) -> int:
+    """An estimate, at least 1; exact where the request holds token ids. Never raises."""
+    tokens, size = 0, 0
+    messages = body.get("messages")
+    if operation == "chat" and isinstance(messages, list):
+        tokens += MESSAGE * len(messages)
+    waiting: list[Any] = [body.get(name) for name in _TEXTS[operation]]
+    while waiting:
+        more_tokens, more_size = _weigh(waiting.pop(), waiting)
+        tokens += more_tokens
+        size += more_size
+    return max(1, tokens + -(-size // BYTES_PER_TOKEN))
+
+
+def output_tokens(operation: Operation, body: Mapping[str, Any], max_output: int | None) -> int:
+    """
+    The most tokens that the answer may have: choices times the cap of each.
+
+    `max_output` is the model's own cap, which holds where the request names none; 0 where
+    neither is set. Never raises.
+    """
+    if operation == "embedding":
+        return 0
+    cap = _number(body.get("max_completion_tokens")) or _number(body.get("max_tokens"))
+    each = cap or max_output or 0
+    choices = _number(body.get("n")) or 1
+    if operation == "completion":
+        choices = max(choices, _number(body.get("best_of")))
+        choices *= _prompts(body.get("prompt"))
+    return choices * each
+
+
+def _weigh(item: object, waiting: list[Any]) -> tuple[int, int]:
+    """Tokens and bytes of one value; what it holds is left in `waiting`."""
+    match item:
+        case str():
+            return (PART, 0) if item.startswith(_MEDIA) else (0, _size(item))
+        case dict() if _is_media(item):
+            return PART, 0
+        case dict():
+            waiting += item.values()
+            return 0, sum(map(len, item))
+        case [int(), *_]:
+            return len(item), 0  # token ids
+        case list():
+            waiting += item
+            return 0, 0
+        case _:
+            return int(item is not None), 0
+
+
+def _size(text: str) -> int:
+    # A lone surrogate is legal JSON and no UTF-8.
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _is_media(item: Mapping[str, Any]) -> bool:
+    """A content part that is no text: told by its type, which names the field beside it."""
+    kind = item.get("type")
+    return isinstance(kind, str) and kind not in _TEXT_PARTS and _holds_media(item.get(kind))
+
+
+def _holds_media(content: object) -> bool:
+    match content:
+        case {"url": str()} | {"data": str()} | {"file_data": str()} | {"file_id": str()}:
+            return True
+        case str():
+            return content.startswith((_MEDIA, "http:", "https:"))
+        case _:
+            return False
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _prompts(prompt: object) -> int:
+    match prompt:
+        case [str() | list(), *_]:
+            return len(prompt)
+        case _:
+            return 1

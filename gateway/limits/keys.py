@@ -1,0 +1,120 @@
+"""
+Where limits lie in Redis, and the arguments of the scripts that read them.
+
+All keys of a tenant share one slot, by one of 64 fixed shards:
+
+    lg1:{s17}:rsv               open reservations of the shard
+    lg1:{s17}:rsvx              when their leases end
+    lg1:{s17}:clk               the last instant by which anything counted
+    lg1:{s17}:<tenant>:<limit>  one limit; its name begins with w, p or c
+    lg1:{s17}:<tenant>:t:<id>   how a request ended
+
+A tenant's id can therefore hold no brace, and no name what stored reservations are split by.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+from zlib import crc32
+
+from .model import AtOnce, Calendar, Limit, Sliding, Window
+
+SHARDS = 64
+
+_TENANT = re.compile(r"[a-z0-9-]{1,40}")
+_NAME = re.compile(r"[A-Za-z0-9:._-]{1,200}")
+
+
+def shard_of(tenant: str) -> int:
+    """The shard that holds all of a tenant's keys."""
+    return crc32(tenant.encode()) % SHARDS
+
+
+def shard_keys(shard: int) -> tuple[str, str, str]:
+    """Reservations, leases and clock of a shard."""
+    return f"lg1:{{s{shard}}}:rsv", f"lg1:{{s{shard}}}:rsvx", f"lg1:{{s{shard}}}:clk"
+
+
+def tenant_prefix(tenant: str, shard: int) -> str:
+    """What all keys of a tenant begin with."""
+    return f"lg1:{{s{shard}}}:{tenant}:"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """
+    The limits of one tenant, ready to send: what differs between requests is left open.
+
+    `places` and `rooms` are the keys and amounts of the limits on concurrency.
+    """
+
+    shared: tuple[str, str, str]
+    prefix: str
+    limits: tuple[str, ...]
+    places: tuple[str, ...]
+    rooms: tuple[int, ...]
+    _arguments: tuple[str | int, ...]
+    _token_costs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tenant: str, limits: tuple[Limit, ...]) -> Self:
+        """
+        Raises:
+            ValueError: a name can not be part of a key.
+        """
+        if not _TENANT.fullmatch(tenant) or not all(_NAME.fullmatch(x.name) for x in limits):
+            raise ValueError(f"tenant {tenant!r} or one of its limits can not be part of a key")
+        shard = shard_of(tenant)
+        prefix = tenant_prefix(tenant, shard)
+        arguments: list[str | int] = [tenant]
+        token_costs = []
+        for limit in limits:
+            if limit.measure == "tokens":
+                token_costs.append(len(arguments) + 1)
+            arguments += _arguments_of(limit)
+        held = [limit for limit in limits if limit.window.kind == AtOnce.kind]
+        return cls(
+            shared=shard_keys(shard),
+            prefix=prefix,
+            limits=tuple(prefix + limit.name for limit in limits),
+            places=tuple(prefix + limit.name for limit in held),
+            rooms=tuple(limit.amount for limit in held),
+            _arguments=tuple(arguments),
+            _token_costs=tuple(token_costs),
+        )
+
+    def keys(self, request_id: str) -> tuple[str, ...]:
+        """The keys of reserve and settle."""
+        return (*self.shared, f"{self.prefix}t:{request_id}", *self.limits)
+
+    def arguments(self, tokens: int) -> list[str | int]:
+        """The arguments of reserve from the tenant on."""
+        arguments = list(self._arguments)
+        for i in self._token_costs:
+            arguments[i] = tokens
+        return arguments
+
+
+def stored_keys(shard: int, request_id: str, stored: str) -> tuple[str, ...]:
+    """The keys of settle, read from a stored reservation: tenant|entry;entry;…"""
+    tenant, _, entries = stored.partition("|")
+    prefix = tenant_prefix(tenant, shard)
+    names = [entry.split(",", 6)[6] for entry in entries.split(";") if entry]
+    return (*shard_keys(shard), f"{prefix}t:{request_id}", *(prefix + name for name in names))
+
+
+def _arguments_of(limit: Limit) -> tuple[str | int, ...]:
+    width, count = _extent(limit.window)
+    # A request whose holder died was made all the same; of its tokens nothing is known.
+    least = 1 if limit.measure == "requests" else 0
+    return (limit.window.kind, limit.cost(0), limit.amount, least, width, count, limit.name)
+
+
+def _extent(window: Window) -> tuple[str | int, int]:
+    match window:
+        case Sliding(bucket_ms, buckets):
+            return bucket_ms, buckets
+        case Calendar(unit):
+            return unit, 0
+        case AtOnce():
+            return 0, 0

@@ -1,0 +1,15 @@
+#!lua flags=no-writes
+-- Find reservations whose lease has ended, for the caller to expire with their own keys.
+--
+-- KEYS: 1 reservations (hash)  2 their leases (zset)
+-- ARGV: 1 now (0 = Redis TIME)  2 how many at most
+-- Returns id, stored reservation, id, … ('' where only a lease is left)
+
+local ids = redis.call(
+  'ZRANGEBYSCORE', KEYS[2], '-inf', text(present(ARGV[1])), 'LIMIT', 0, tonumber(ARGV[2]))
+local answer = {}
+for _, id in ipairs(ids) do
+  answer[#answer + 1] = id
+  answer[#answer + 1] = redis.call('HGET', KEYS[1], id) or ''
+end
+return answer

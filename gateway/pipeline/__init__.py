@@ -1,0 +1,25 @@
+"""
+The life of one request; the package to read first, beginning with `request.py`.
+
+A request is entered as one `async with`, goes through its stations in one direction, and is
+settled and recorded however it ends.
+"""
+
+from .attempt import Answer, Streamed, Whole
+from .events import Piece
+from .interrupt import ClientHungUp, Interrupt
+from .pipeline import Pipeline, Snapshot, Tools
+from .request import Request
+
+__all__ = [
+    "Pipeline",
+    "Snapshot",
+    "Tools",
+    "Request",
+    "Answer",
+    "Whole",
+    "Streamed",
+    "Piece",
+    "Interrupt",
+    "ClientHungUp",
+]

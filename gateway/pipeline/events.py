@@ -1,0 +1,168 @@
+"""
+One upstream answer as it arrives: read, judged and counted, never changed.
+
+An answer that is a stream succeeds only with a finish reason for every choice; whatever ends it
+otherwise is raised as a `ProviderError`, after the events before it have been handed out.
+
+Hot: `EventStream.next` runs once a read, its loop once an event. Nothing here allocates a task,
+a timer or a log line.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from ..contract.errors import ProviderDisconnected, ProviderError, ProviderGarbled
+from ..contract.provider import Reader, Seen, Usage
+from ..contract.sse import Event, SSEDecoder
+
+READ_OUT = 1.0
+"""Seconds to wait for the end of the transfer after the end of the answer."""
+
+Piece = tuple[Event, Seen]
+"""An event as it came, and what it said."""
+
+
+class Tally:
+    """
+    What of an answer has passed. `usage` is the upstream's own count, the latest that it gave;
+    `pieces` counts deltas with text, for upstreams that give none.
+    """
+
+    __slots__ = ("content", "finish_reasons", "pieces", "usage")
+
+    def __init__(self) -> None:
+        self.content = False
+        self.pieces = 0
+        self.usage: Usage | None = None
+        self.finish_reasons: tuple[str, ...] = ()
+
+    def add(self, seen: Seen) -> None:
+        """Count one event, or one whole answer."""
+        self.pieces += seen.pieces
+        if seen.content:
+            self.content = True
+        if seen.usage is not None:
+            self.usage = seen.usage
+        if seen.finish_reasons:
+            self.finish_reasons += seen.finish_reasons
+
+
+class EventStream:
+    """The events of one answer, in the batches in which they arrived."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], reader: Reader, tally: Tally) -> None:
+        self._chunks = chunks
+        self._reader = reader
+        self._tally = tally
+        self._waiting: Callable[[], None] = _nothing
+        self._waited: Callable[[], None] = _nothing
+        self._decoder = SSEDecoder()
+        self._failure: ProviderError | None = None
+        self._done = False
+
+    def watch(self, waiting: Callable[[], None], waited: Callable[[], None]) -> None:
+        """
+        From now on call `waiting` before each read and `waited` after it, so that a deadline
+        runs only while it is the upstream that keeps us waiting.
+        """
+        self._waiting, self._waited = waiting, waited
+
+    def unwatch(self) -> None:
+        """No deadline runs any more."""
+        self._waited()
+        self._waiting = self._waited = _nothing
+
+    async def until_content(self, max_held: int) -> list[Piece]:
+        """
+        All events up to and with the first batch that has content.
+
+        Raises:
+            ProviderError: the answer ended, or `max_held` bytes passed, without content.
+        """
+        held: list[Piece] = []
+        size = 0
+        while not self._tally.content:
+            batch = await self.next()
+            if not batch:
+                raise ProviderGarbled("a stream without content", code="upstream_incomplete")
+            held += batch
+            size += sum(len(event.raw) for event, _ in batch)
+            if size > max_held:
+                raise ProviderGarbled("no content in time", code="upstream_response_too_large")
+        return held
+
+    async def next(self) -> list[Piece]:
+        """
+        The next events, at least one; an empty list once the answer is complete.
+
+        Raises:
+            ProviderError: the answer ended otherwise. What came before it was handed out.
+        """
+        pieces: list[Piece] = []
+        while not pieces:
+            if self._failure is not None:
+                raise self._failure
+            if self._done:
+                await self._read_out()
+                return pieces
+            self._waiting()
+            chunk = await anext(self._chunks, None)
+            self._waited()
+            if chunk is None:
+                return self._end()
+            self._read(chunk, pieces)
+        return pieces
+
+    def _read(self, chunk: bytes, pieces: list[Piece]) -> None:
+        try:
+            events = self._decoder.feed(chunk)
+        except ProviderError as error:
+            self._failure = error
+            return
+        for event in events:
+            if event.data is None:
+                pieces.append((event, _SILENT))
+                continue
+            seen = self._reader.read(event.data)
+            self._tally.add(seen)
+            if seen.error is not None:
+                self._failure = seen.error
+                return
+            if seen.done:
+                self._finish(event, seen, pieces)
+                return
+            pieces.append((event, seen))
+
+    def _finish(self, event: Event, seen: Seen, pieces: list[Piece]) -> None:
+        if self._reader.complete:
+            self._done = True
+            pieces.append((event, seen))
+        else:
+            self._failure = ProviderGarbled(
+                "the stream was said to be done without a finish reason",
+                code="upstream_incomplete",
+            )
+
+    async def _read_out(self) -> None:
+        """The answer is whole; its connection can be used again only once its last byte is read."""
+        try:
+            async with asyncio.timeout(READ_OUT):
+                while await anext(self._chunks, None) is not None:
+                    pass
+        except (TimeoutError, ProviderError):
+            return  # the connection is closed instead, which costs the next request a connect
+
+    def _end(self) -> list[Piece]:
+        """The upstream closed without an end marker: complete only if all choices finished."""
+        if not self._reader.complete or self._decoder.pending:
+            raise ProviderDisconnected("the stream ended without a finish reason")
+        self._done = True
+        return [(_DONE, Seen(done=True))]
+
+
+def _nothing() -> None:
+    """Before it is watched."""
+
+
+_SILENT = Seen()
+_DONE = Event(b"data: [DONE]\n\n", b"[DONE]")

@@ -1,0 +1,162 @@
+"""
+What outlives a request: the parts that requests are answered with, and those on their way.
+
+Configuration is one immutable snapshot. A request holds on to the one that it began with, so
+that a change never reaches into it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import Random
+
+from ..access import Access
+from ..contract.errors import ProviderBusy
+from ..contract.provider import AnyProvider, Operation
+from ..health import Health
+from ..limits import Limiter, Plans
+from ..routing import Candidate, Routes
+from ..telemetry.context import Contexts
+from ..telemetry.record import AttemptRecord, Observer, Record
+from ..telemetry.ulid import ulid
+from ..upstream import Upstream
+from .interrupt import Interrupt
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the configuration file says, ready for use."""
+
+    routes: Routes
+    access: Access
+    plans: Plans
+
+
+class Slots:
+    """Requests in flight at each provider, held to its `max_concurrency`."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, int] = {}
+
+    def take(self, provider: AnyProvider) -> None:
+        """
+        Take a slot.
+
+        Raises:
+            ProviderBusy: all are taken.
+        """
+        taken = self._taken.get(provider.name, 0)
+        bound = provider.settings.max_concurrency
+        if bound is not None and taken >= bound:
+            raise ProviderBusy(f"{taken} requests are in flight")
+        self._taken[provider.name] = taken + 1
+
+    def give_back(self, provider: AnyProvider) -> None:
+        """Free a slot that was taken."""
+        self._taken[provider.name] -= 1
+
+    def taken(self) -> int:
+        """Slots taken at all providers together."""
+        return sum(self._taken.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What requests are answered with, opened and closed by the application."""
+
+    limiter: Limiter
+    health: Health
+    upstream: Upstream
+    contexts: Contexts
+    observers: tuple[Observer, ...]
+    chance: Random
+    clock: Callable[[], float]
+    """Monotonic seconds."""
+
+
+class Pipeline:
+    """Begins requests and keeps count of those on their way."""
+
+    def __init__(self, snapshot: Snapshot, tools: Tools) -> None:
+        self.snapshot = snapshot
+        self.slots = Slots()
+        self.limiter = tools.limiter
+        self.health = tools.health
+        self.upstream = tools.upstream
+        self.chance = tools.chance
+        self.clock = tools.clock
+        self._contexts = tools.contexts
+        self._observers = tools.observers
+        self._live: set[Interrupt] = set()
+
+    def record(
+        self, operation: Operation, headers: Iterable[tuple[bytes, bytes]], client_request_id: str
+    ) -> Record:
+        """The record of a new request, with its ids."""
+        at = datetime.now(UTC)
+        return Record(
+            request_id=ulid(int(at.timestamp() * 1000)),
+            operation=operation,
+            at=at,
+            started=self.clock(),
+            client_request_id=client_request_id,
+            trace=self._contexts.trace_of(headers),
+        )
+
+    @property
+    def live(self) -> int:
+        """Requests that have begun and not ended."""
+        return len(self._live)
+
+    def cut(self, error: Exception) -> None:
+        """End every request on its way with that error."""
+        for interrupt in tuple(self._live):
+            interrupt(error)
+
+    def began(self, record: Record, interrupt: Interrupt) -> None:
+        """Called by a request that is entered."""
+        self._live.add(interrupt)
+        for observer in self._observers:
+            observer.began(record.operation)
+
+    def finished(self, record: Record, interrupt: Interrupt) -> None:
+        """Called by a request whose record is complete."""
+        self._live.discard(interrupt)
+        record.ended = self.clock()
+        for observer in self._observers:
+            observer.finished(record)
+
+    def admit(self, candidate: Candidate) -> None:
+        """
+        Take a slot at the candidate's provider.
+
+        Raises:
+            ProviderBusy: none is free, or another request is finding out whether it works again.
+        """
+        self.slots.take(candidate.provider)
+        if not self.health.admits(candidate.name):
+            self.slots.give_back(candidate.provider)
+            raise ProviderBusy("being probed")
+
+    def attempt_record(self, record: Record, candidate: Candidate) -> AttemptRecord:
+        """Begin the record of one more attempt."""
+        attempt = AttemptRecord(
+            target=candidate.name,
+            provider=candidate.provider.name,
+            kind=candidate.provider.settings.kind,
+            model=candidate.target.model,
+            started=self.clock(),
+        )
+        record.attempts.append(attempt)
+        return attempt
+
+    def attempt_headers(
+        self, record: Record, attempt: AttemptRecord
+    ) -> tuple[tuple[bytes, bytes], ...]:
+        """What an attempt carries beside its provider's headers: ids, to be found again by."""
+        number = len(record.attempts)
+        request_id = (b"x-request-id", f"{record.request_id}-{number}".encode())
+        if record.trace is None:
+            return (request_id,)
+        attempt.span_id, headers = self._contexts.attempt(record.trace)
+        return (request_id, *headers)

@@ -1,0 +1,66 @@
+"""
+Whether to try again, and when.
+
+One budget of attempts and time spans all targets of a request. What an error allows is written
+at the error: a final one ends the request, an ambiguous one (it may have been worked on, and
+billed) allows a single further attempt on another target, any other allows the next target at
+once and the same one after a pause.
+"""
+
+from collections.abc import Callable
+
+from tenacity import RetryCallState, Retrying, wait_random_exponential
+
+from ..contract.errors import ProviderError, Retry
+from ..routing import RetrySettings
+
+
+class Retries:
+    """The retry budget of one request. `ends_at` and `now` share a clock, in seconds."""
+
+    def __init__(
+        self, settings: RetrySettings, *, ends_at: float, now: Callable[[], float]
+    ) -> None:
+        self._settings = settings
+        self._ends_at = ends_at
+        self._now = now
+        self._failed = 0
+        self._ambiguous = 0
+        self._rounds = 0
+        self.spent_targets: set[str] = set()
+        """Targets that may have worked on the request: never asked a second time."""
+
+    def allow_another(self, target: str, error: ProviderError) -> bool:
+        """Take note of a failure; whether any further attempt may follow it."""
+        self._failed += 1
+        if error.retry is Retry.ONCE:
+            self._ambiguous += 1
+            self.spent_targets.add(target)
+        return (
+            error.retry is not Retry.FINAL
+            and self._ambiguous <= 1
+            and self._failed < self._settings.attempts
+            and self._now() < self._ends_at
+        )
+
+    def pause(self, soonest: float) -> float | None:
+        """
+        Seconds to wait before the targets are gone through again, None to give up.
+
+        Random between zero and a bound that doubles each round, so that callers do not come back
+        together, and never less than `soonest`: what the upstreams asked for.
+        """
+        self._rounds += 1
+        draw = wait_random_exponential(
+            multiplier=self._settings.backoff, max=self._settings.max_backoff
+        )
+        wait = max(draw(_at_round(self._rounds)), soonest)
+        if wait > self._settings.max_backoff or self._now() + wait >= self._ends_at:
+            return None
+        return wait
+
+
+def _at_round(number: int) -> RetryCallState:
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = number
+    return state

@@ -1,0 +1,175 @@
+"""
+Which targets may answer for a model, best first.
+
+Pure functions of the configuration, the health of targets and a random source: nothing here
+waits, counts or remembers.
+
+Hot: `Routes.plan` runs once a request.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .contract.duration import Duration
+from .contract.provider import AnyProvider, Operation, Target
+
+Strategy = Literal["ordered", "weighted"]
+
+
+class TargetSettings(BaseModel):
+    """One entry under `models.<name>.targets`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: str = Field(description="The name of a provider.")
+    model: str = Field(min_length=1, description="The model's name as that provider knows it.")
+    weight: int = Field(
+        default=1, ge=0, le=1000, description="Share of the traffic under `weighted`."
+    )
+
+
+class TimeoutSettings(BaseModel):
+    """How long a model's upstreams may take, in seconds or as `500ms`, `30s`, `2m`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connect: Duration = Field(default=5.0, description="Until a connection stands.")
+    first_content: Duration | None = Field(
+        default=None,
+        description="Until the first content. Default: 60 s streamed, 600 s whole.",
+    )
+    stall: Duration = Field(default=30.0, description="Between two reads of a stream.")
+    total: Duration = Field(default=600.0, description="The whole request, all attempts.")
+
+    def first_content_of(self, *, stream: bool) -> float:
+        """Seconds until the first content of a streamed or of a whole answer."""
+        if self.first_content is not None:
+            return self.first_content
+        return 60.0 if stream else 600.0
+
+
+class RetrySettings(BaseModel):
+    """How often a request may be tried, and how long to wait in between."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempts: int = Field(default=3, ge=1, le=10, description="Attempts in all.")
+    backoff: Duration = Field(
+        default=0.1, description="The longest first wait before a target is tried again."
+    )
+    max_backoff: Duration = Field(default=5.0, description="The longest wait of all.")
+
+
+class ModelSettings(BaseModel):
+    """One entry under `models:`; its name is what applications ask for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: Strategy = Field(
+        default="ordered",
+        description="`ordered`: the first that is up. `weighted`: by chance, by weight.",
+    )
+    targets: tuple[TargetSettings, ...] = Field(min_length=1)
+    max_output: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens of output when a request names no maximum. Needed under a token limit.",
+    )
+    timeouts: TimeoutSettings = Field(default=TimeoutSettings())
+    retries: RetrySettings = Field(default=RetrySettings())
+    expose_target: bool = Field(
+        default=False, description="Name the serving target in `x-lockgate-target`."
+    )
+    owned_by: str = Field(default="lockgate", description="As `/v1/models` says.")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A target, the provider that speaks for it, and its share of the traffic."""
+
+    target: Target
+    provider: AnyProvider
+    weight: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a public model name leads to."""
+
+    model: str
+    settings: ModelSettings
+    candidates: tuple[Candidate, ...]
+
+    def offers(self, operation: Operation) -> bool:
+        """Whether any target, up or down, speaks the operation."""
+        return any(operation in each.provider.operations for each in self.candidates)
+
+
+class Routes:
+    """All configured models. Targets of inactive providers are left out."""
+
+    def __init__(
+        self, models: Mapping[str, ModelSettings], providers: Mapping[str, AnyProvider]
+    ) -> None:
+        self._routes = {
+            name: Route(name, settings, _candidates(settings, providers))
+            for name, settings in models.items()
+        }
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes.values())
+
+    def find(self, model: str) -> Route | None:
+        """The route of a public model name: a look-up and nothing more."""
+        return self._routes.get(model)
+
+
+def _candidates(
+    settings: ModelSettings, providers: Mapping[str, AnyProvider]
+) -> tuple[Candidate, ...]:
+    found = []
+    for each in settings.targets:
+        provider = providers[each.provider]
+        if provider.is_active:
+            target = Target(each.provider, each.model, settings.max_output)
+            found.append(Candidate(target, provider, each.weight, target.name))
+    return tuple(found)
+
+
+def plan(
+    route: Route, operation: Operation, is_up: Callable[[str], bool], chance: Random
+) -> Sequence[Candidate]:
+    """
+    The targets to try for one request, best first: only such as speak the operation and are up.
+    """
+    up = [
+        each
+        for each in route.candidates
+        if operation in each.provider.operations and is_up(each.name)
+    ]
+    if route.settings.strategy == "weighted" and len(up) > 1:
+        return _by_weight(up, chance)
+    return up
+
+
+def _by_weight(candidates: list[Candidate], chance: Random) -> list[Candidate]:
+    """
+    Draw without replacement, each draw in proportion to weight, so that the share of a target
+    that fails goes to the others by their weights too. Weight 0 comes last: a spare.
+    """
+    drawn: list[Candidate] = []
+    rest = list(candidates)
+    while rest:
+        bounds = list(accumulate(each.weight for each in rest))
+        if not bounds[-1]:
+            return drawn + rest
+        pick = chance.random() * bounds[-1]
+        index = next(i for i, bound in enumerate(bounds) if pick < bound)
+        drawn.append(rest.pop(index))
+    return drawn
