@@ -1,0 +1,80 @@
+import pytest
+
+from tests.support.configuration import GOOD, KEY, configured, line_of, refused
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong", "told"),
+    [
+        (
+            "{provider: a,",
+            "{provider: aa,",
+            "chat.targets[0].provider: no provider aa; did you mean a?",
+        ),
+        ("model: one", "model: one, weight: 0", None),
+        ("plan: counted", "plan: count", "keys[1].plan: no plan count; did you mean counted?"),
+        ("    models: [chat, org", "    plan: x\n    models: [chat, org", "acme.plan: no plan x"),
+        (
+            "models: [chat, org/",
+            "models: [chats, org/",
+            "models[0]: no model chats; did you mean chat?",
+        ),
+        ("models: [chat], plan", "models: [chta], plan", "no model chta; did you mean chat?"),
+        (
+            "models: [chat, org/",
+            "models: [org/",
+            "keys[1].models[0]: the tenant itself may not use chat",
+        ),
+        ("name: web", "name: ci", "keys[1].name: another key of this tenant is called ci"),
+        ("first_content: 5s", "first_content: 3m", "180 s is longer than the total of 120 s"),
+        ("{provider: b, model: two, w", "{provider: a, model: one, w", "same target as one above"),
+        ("${WEB_KEY:-}", "${ACME_KEY}", "is the same key as tenants.acme.keys[0]"),
+        ("max_output: 100", "", "models.chat: needs max_output, as plan counted limits the tokens"),
+    ],
+)
+def test_parts_that_disagree_are_told_with_place(part: str, wrong: str, told: str | None) -> None:
+    text = GOOD.replace(part, wrong, 1)
+    web = "" if "max_output" not in part else KEY
+    if told is None:
+        assert configured(text).models
+        return
+    environ = {"WEB_KEY": web, "ACME_KEY": ""} if web else {}
+    lines = refused(text, **environ)
+
+    assert any(told in line for line in lines), lines
+
+
+def test_a_missing_default_plan_is_told_where_a_tenant_relies_on_it() -> None:
+    text = GOOD.replace("  default: {requests: 10/minute}\n", "")
+
+    (told,) = refused(text)
+    assert told.startswith(
+        f"file.yaml:{line_of(text, 'acme:')}: tenants.acme.plan: no plan default"
+    )
+
+
+def test_weights_that_are_all_zero_are_told() -> None:
+    text = GOOD.replace("model: one}", "model: one, weight: 0}").replace("weight: 3", "weight: 0")
+
+    (told,) = refused(text)
+    assert "needs a weight above 0" in told
+
+
+def test_without_a_token_limit_no_model_needs_max_output() -> None:
+    text = GOOD.replace("max_output: 100", "").replace(", plan: counted", "")
+
+    assert configured(text).models["chat"].max_output is None
+
+
+def test_a_tenant_that_may_use_all_models_under_a_token_limit_needs_all_bounded() -> None:
+    text = GOOD.replace("models: [chat, org", 'plan: counted\n    models: ["*", org')
+
+    (told,) = refused(text)
+    assert told.startswith(f"file.yaml:{line_of(text, 'org/other')}: ")
+    assert "needs max_output" in told
+
+
+def test_a_provider_that_no_model_uses_is_fine() -> None:
+    extra = GOOD.replace("models:", "  c: {kind: plain, base_url: http://c}\nmodels:", 1)
+
+    assert "c" in configured(extra).providers

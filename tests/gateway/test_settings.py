@@ -1,0 +1,94 @@
+from collections.abc import Callable, Mapping
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.settings import MIN_SECRET, Settings
+
+Reading = Callable[[Mapping[str, str]], Settings]
+SECRET = "s3cret-" + "x" * MIN_SECRET
+SAFE = {"ENVIRONMENT": "production", "KEY_PEPPER": SECRET, "ADMIN_TOKEN": SECRET}
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Reading:
+    """Reads settings from the given environment alone."""
+
+    def read(environ: Mapping[str, str]) -> Settings:
+        for name in Settings.model_fields:
+            monkeypatch.delenv(f"LOCKGATE_{name.upper()}", raising=False)
+        for name, value in environ.items():
+            monkeypatch.setenv(f"LOCKGATE_{name}", value)
+        return Settings()
+
+    return read
+
+
+def test_development_needs_no_environment(settings: Reading) -> None:
+    found = settings({})
+
+    assert (found.host, found.port, found.environment) == ("127.0.0.1", 8080, "development")
+    assert found.redis_url is None
+    assert found.admin_address is None
+
+
+def test_production_starts_with_strong_secrets(settings: Reading) -> None:
+    found = settings(SAFE)
+
+    assert found.key_pepper.get_secret_value() == SECRET
+    assert found.admin_address == ("127.0.0.1", 8081)
+
+
+@pytest.mark.parametrize(
+    "unsafe",
+    [
+        {"KEY_PEPPER": ""},
+        {"KEY_PEPPER": "x" * (MIN_SECRET - 1)},
+        {"ADMIN_TOKEN": ""},
+        {"ADMIN_TOKEN": "short"},
+        {"LOG_LEVEL": "debug"},
+    ],
+)
+def test_production_refuses_what_is_unsafe(settings: Reading, unsafe: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match=f"LOCKGATE_{next(iter(unsafe))}"):
+        settings(SAFE | unsafe)
+
+
+@pytest.mark.parametrize("unsafe", [{"KEY_PEPPER": ""}, {"LOG_LEVEL": "debug"}])
+def test_development_allows_it(settings: Reading, unsafe: dict[str, str]) -> None:
+    assert settings(unsafe).environment == "development"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"PORT": "65536"}, {"PORT": "-1"}, {"ENVIRONMENT": "staging"}, {"LOG_FORMAT": "xml"}]
+)
+def test_a_value_out_of_range_is_refused(settings: Reading, wrong: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        settings(wrong)
+
+
+def test_the_administration_may_have_an_address_of_its_own(settings: Reading) -> None:
+    assert settings({"ADMIN_LISTEN": "10.0.0.1:9000"}).admin_address == ("10.0.0.1", 9000)
+
+
+def test_no_secret_is_shown(settings: Reading) -> None:
+    found = settings(SAFE | {"REDIS_URL": f"redis://:{SECRET}@localhost"})
+
+    assert SECRET not in f"{found!r}{found}{found.model_dump_json()}"
+
+
+def test_the_words_of_a_refusal_do_not_show_a_secret(settings: Reading) -> None:
+    short = "hunter2"
+
+    with pytest.raises(ValidationError) as error:
+        settings(SAFE | {"KEY_PEPPER": short})
+    assert all(short not in each["msg"] for each in error.value.errors())
+
+
+def test_settings_cannot_be_changed(settings: Reading) -> None:
+    with pytest.raises(ValidationError):
+        settings({}).port = 1
+
+
+def test_variables_of_others_are_no_fault(settings: Reading) -> None:
+    assert settings({"DEMO_KEY": "x"}).port == 8080
