@@ -1,0 +1,427 @@
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.upstream.connection import HIGH_WATER, READ_SIZE, Connection
+from tests.support import faulty
+
+HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n"
+
+
+async def dialled(server: faulty.Server, lost: Callable[[Connection], None] = lambda _: None):
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(
+        lambda: Connection(buffer=bytearray(READ_SIZE), lost=lost), "127.0.0.1", server.port
+    )
+    return connection
+
+
+@asynccontextmanager
+async def connected(script: faulty.Script) -> AsyncIterator[Connection]:
+    async with faulty.serving(script) as server:
+        connection = await dialled(server)
+        try:
+            yield connection
+        finally:
+            connection.close()
+            await server.until_live(0)
+
+
+async def whole(connection: Connection) -> bytes:
+    pieces = []
+    while piece := await connection.receive():
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def test_a_response_is_read_to_its_end_and_the_connection_is_clean():
+    async with connected(faulty.replying(faulty.response(b"hello"))) as connection:
+        for count in (1, 2, 3):
+            await connection.exchange(HEAD, b"{}")
+            assert connection.status == 200
+            assert connection.headers[0] == (b"content-type", b"application/json")
+            assert await whole(connection) == b"hello"
+            assert connection.is_clean
+            assert connection.exchanges == count
+
+
+async def test_12_bytes_split_anywhere_mean_the_same():
+    answer = (
+        b"HTTP/1.1 100 Continue\r\n\r\n"
+        + faulty.chunked_head()
+        + faulty.chunk("data: é\n\n".encode())
+        + b"3;name=value\r\nabc\r\n0\r\nTrailer: x\r\n\r\n"
+    )
+    for cut in range(1, len(answer)):
+        connection, _ = unwired()
+        sending = asyncio.get_running_loop().create_task(connection.exchange(HEAD, b"{}"))
+        await asyncio.sleep(0)
+        for piece in (answer[:cut], answer[cut:]):
+            feed(connection, piece)
+        await sending
+        assert await whole(connection) == "data: é\n\nabc".encode()
+        assert connection.is_clean
+
+
+async def test_12_one_byte_a_packet_means_the_same():
+    answer = faulty.chunked(b"data: 1\n\n", b"data: 2\n\n")
+    pieces = [answer[i : i + 1] for i in range(len(answer))]
+    async with connected(faulty.dripping(pieces)) as connection:
+        await connection.exchange(HEAD, b"{}")
+        assert await whole(connection) == b"data: 1\n\ndata: 2\n\n"
+        assert connection.is_clean
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+async def test_17_a_status_without_a_body_ends_at_its_headers(status):
+    answer = f"HTTP/1.1 {status}\r\nx: y\r\n\r\n".encode()
+    async with connected(faulty.replying(answer)) as connection:
+        await connection.exchange(HEAD, b"{}")
+        assert await whole(connection) == b""
+        assert connection.is_clean
+
+
+async def test_the_answer_to_head_has_no_body_whatever_it_promises():
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
+    async with connected(faulty.replying(answer)) as connection:
+        await connection.exchange(HEAD, b"{}", bodiless=True)
+        assert await whole(connection) == b""
+        assert not connection.is_clean
+
+
+async def test_a_body_may_end_with_its_connection():
+    answer = b"HTTP/1.1 200 OK\r\n\r\nall of it"
+    async with connected(faulty.cutting(answer)) as connection:
+        await connection.exchange(HEAD, b"{}")
+        assert await whole(connection) == b"all of it"
+        assert not connection.is_clean
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi, and more than was announced",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi!",
+    ],
+)
+async def test_a_connection_that_is_to_end_or_says_too_much_is_not_clean(answer):
+    async with connected(faulty.replying(answer)) as connection:
+        await connection.exchange(HEAD, b"{}")
+        assert await whole(connection) == b"hi"
+        assert not connection.is_clean
+
+
+async def test_a_connection_whose_body_was_not_taken_is_not_clean():
+    async with connected(faulty.replying(faulty.response(b"hello"))) as connection:
+        await connection.exchange(HEAD, b"{}")
+        await asyncio.sleep(0.01)
+        assert not connection.is_clean
+
+
+async def test_bytes_on_an_idle_connection_close_it():
+    async def says_goodbye(peer: faulty.Peer):
+        await peer.request()
+        await peer.send(faulty.response(b"hello"))
+        await asyncio.sleep(0.02)
+        await peer.send(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+        await peer.gone()
+
+    async with connected(says_goodbye) as connection:
+        await connection.exchange(HEAD, b"{}")
+        assert await whole(connection) == b"hello"
+        assert connection.is_clean
+        await asyncio.sleep(0.05)
+        assert not connection.is_open
+
+
+async def test_a_server_that_speaks_first_does_not_speak_http():
+    async def greets(peer: faulty.Peer):
+        await peer.send(b"SSH-2.0-OpenSSH_9.6\r\n")
+        await peer.gone()
+
+    async with connected(greets) as connection:
+        await asyncio.sleep(0.02)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await connection.exchange(HEAD, b"{}")
+
+
+@pytest.mark.parametrize("rst", [False, True])
+async def test_10_a_body_cut_at_any_offset_never_ends_silently(rst):
+    bodies = (faulty.response(b"0123456789"), faulty.chunked(b"01234", b"56789"))
+    for answer in bodies:
+        for cut in range(len(answer)):
+            connection, _ = unwired()
+            sending = asyncio.get_running_loop().create_task(reading(connection))
+            await asyncio.sleep(0)
+            if cut:
+                feed(connection, answer[:cut])
+            if rst:
+                connection.connection_lost(ConnectionResetError())
+            else:
+                connection.eof_received()
+            with pytest.raises(httpx.ReadError):
+                await sending
+            assert not connection.is_clean
+            assert connection.answered == (cut > 0)
+
+
+@pytest.mark.parametrize("rst", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 20",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123",
+        faulty.chunked_head() + faulty.chunk(b"0123"),
+        faulty.chunked_head() + b"a\r\n0123",
+    ],
+)
+async def test_11_a_cut_over_a_socket_is_an_error_after_what_came(answer, rst):
+    async with connected(faulty.cutting(answer, rst=rst)) as connection:
+        with pytest.raises(httpx.ReadError):
+            await reading(connection)
+
+
+GARBAGE = {
+    "no http": b"hello there\r\n\r\n",
+    "http/0.9": b"<html></html>",
+    "a version that does not exist": b"HTTP/0.9 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+    "http/2": b"HTTP/2.0 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+    "a status out of range": b"HTTP/1.1 999 Odd\r\ncontent-length: 2\r\n\r\nhi",
+    "a status below all": b"HTTP/1.1 099 Odd\r\ncontent-length: 2\r\n\r\nhi",
+    "no status": b"HTTP/1.1 \r\n\r\n",
+    "a bad header": b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
+    "a header with a NUL": b"HTTP/1.1 200 OK\r\na: \0\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nhi",
+    "a length that is none": b"HTTP/1.1 200 OK\r\ncontent-length: two\r\n\r\nhi",
+    "a negative length": b"HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\nhi",
+    "length and chunks": (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
+    "a foreign transfer-encoding": b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nhi",
+    "two transfer-encodings": (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
+    ),
+    "switching protocols": b"HTTP/1.1 101 Up\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nhi",
+    "too many informational responses": b"HTTP/1.1 102 Wait\r\n\r\n" * 9,
+    "a chunk size that is none": faulty.chunked_head() + b"zz\r\nhi\r\n0\r\n\r\n",
+    "a chunk size beyond 64 bits": faulty.chunked_head() + b"f" * 17 + b"\r\nhi\r\n",
+    "a negative chunk size": faulty.chunked_head() + b"-2\r\nhi\r\n0\r\n\r\n",
+    "a chunk without its end": faulty.chunked_head() + b"2\r\nhiho\r\n0\r\n\r\n",
+    "an endless chunk extension": faulty.chunked_head() + b"2;" + b"a" * 70_000,
+    "endless trailers": faulty.chunked_head() + b"0\r\n" + b"a: b\r\n" * 20_000 + b"\r\n",
+    "a trailer without end": faulty.chunked_head() + b"0\r\na: " + b"b" * 70_000,
+    "a header of 1 MB": b"HTTP/1.1 200 OK\r\na: " + b"b" * 1_000_000 + b"\r\n\r\n",
+    "10,000 headers": b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 10_000 + b"\r\n",
+    "a reason without end": b"HTTP/1.1 200 " + b"O" * 70_000,
+}
+
+
+@pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE.keys())
+async def test_16_17_garbage_is_a_protocol_error_and_closes_the_connection(answer):
+    async def spoils(peer: faulty.Peer):
+        await peer.request()
+        await peer.send(answer)
+        await peer.gone()
+
+    async with connected(spoils) as connection:
+        with pytest.raises(httpx.RemoteProtocolError):
+            async with asyncio.timeout(5):
+                await reading(connection)
+        assert not connection.is_open
+        assert not connection.is_clean
+
+
+async def test_17_eight_informational_responses_are_borne():
+    answer = b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n" * 8 + faulty.response(b"hello")
+    async with connected(faulty.replying(answer)) as connection:
+        await connection.exchange(HEAD, b"{}")
+        assert b"link" not in dict(connection.headers)
+        assert await whole(connection) == b"hello"
+        assert connection.is_clean
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=5))
+async def test_16_no_bytes_whatever_raise_anything_but_a_transport_error(data, cuts):
+    connection, _ = unwired()
+    task = asyncio.get_running_loop().create_task(reading(connection))
+    await asyncio.sleep(0)
+    bounds = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    for start, stop in pairwise(bounds):
+        if connection.is_open:
+            feed(connection, data[start:stop])
+    connection.eof_received()
+    with suppress(httpx.ReadError, httpx.RemoteProtocolError):
+        await task
+
+
+async def test_an_answer_that_does_not_wait_for_the_request_is_heard_but_ends_the_connection():
+    async def refuses_early(peer: faulty.Peer):
+        await peer.head()
+        await peer.send(faulty.response(b"too large", status="413 Content Too Large"))
+        await asyncio.sleep(0.1)
+
+    body = bytes(32 * 1024 * 1024)
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with connected(refuses_early) as connection:
+        async with asyncio.timeout(0.09):
+            await connection.exchange(head, body)
+        assert connection.status == 413
+        assert await whole(connection) == b"too large"
+        assert not connection.is_clean
+
+
+async def test_a_large_request_arrives_whole():
+    body = os.urandom(5 * 1024 * 1024)
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with faulty.serving(faulty.replying(faulty.response(b"ok"))) as server:
+        connection = await dialled(server)
+        await connection.exchange(head, body)
+        assert await whole(connection) == b"ok"
+        assert server.requests[0].body == body
+        assert connection.is_clean
+        connection.close()
+        await server.until_live(0)
+
+
+async def test_40_a_reader_that_stops_stops_the_upstream():
+    sent = 0
+
+    async def floods(peer: faulty.Peer):
+        nonlocal sent
+        await peer.request()
+        await peer.send(faulty.chunked_head())
+        for _ in range(400):
+            await peer.send(faulty.chunk(bytes(64 * 1024)))
+            sent += 1
+        await peer.send(faulty.chunk(b""))
+        await peer.gone()
+
+    async with connected(floods) as connection:
+        await connection.exchange(HEAD, b"{}")
+        await asyncio.sleep(0.2)
+        stopped_at = sent
+        assert stopped_at < 400
+        assert len(await connection.receive()) <= HIGH_WATER + READ_SIZE
+        size = 0
+        while piece := await connection.receive():
+            assert len(piece) <= HIGH_WATER + READ_SIZE
+            size += len(piece)
+        assert connection.is_clean
+
+
+async def test_many_tiny_chunks_are_charged_for_what_they_cost():
+    connection, transport = unwired()
+    task = asyncio.get_running_loop().create_task(connection.exchange(HEAD, b"{}"))
+    await asyncio.sleep(0)
+    feed(connection, faulty.chunked_head())
+    await task
+    feed(connection, faulty.chunk(b"a") * 2000)
+    assert transport.paused
+    assert await connection.receive() == b"a" * 2000
+    assert not transport.paused
+
+
+async def test_whoever_waits_may_be_cancelled_and_the_connection_is_not_clean():
+    async with faulty.serving(faulty.hanging) as server:
+        connection = await dialled(server)
+        task = asyncio.get_running_loop().create_task(connection.exchange(HEAD, b"{}"))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not connection.is_clean
+        connection.close()
+        await server.until_live(0, within=0.1)
+
+
+async def test_30_a_transport_that_ended_a_turn_ago_is_not_written_to():
+    connection, wire = unwired()
+    wire.closing = True
+    with pytest.raises(httpx.ReadError):
+        await connection.exchange(HEAD, b"{}")
+    assert not connection.answered
+    assert wire.written == b""
+
+
+async def test_the_loss_of_a_connection_is_told_once():
+    lost: list[Connection] = []
+    async with faulty.serving(faulty.cutting(faulty.response(b"hi"))) as server:
+        connection = await dialled(server, lost.append)
+        await connection.exchange(HEAD, b"{}")
+        assert await whole(connection) == b"hi"
+        await server.until_live(0)
+        await asyncio.sleep(0.01)
+        connection.close()
+        await asyncio.sleep(0.01)
+    assert lost == [connection]
+
+
+async def test_35_the_kernel_watches_over_a_silent_peer():
+    async with connected(faulty.hanging) as connection:
+        peer = connection._transport.get_extra_info("socket")
+        assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
+        assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+# A connection without a socket, for what no network makes happen on purpose
+
+
+class Wire:
+    """The transport's side of a connection, as far as a connection uses it."""
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.closing = False
+        self.written = b""
+
+    def get_extra_info(self, name: str) -> socket.socket:
+        return socket.socket()
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def abort(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+def unwired() -> tuple[Connection, Wire]:
+    connection, wire = Connection(buffer=bytearray(READ_SIZE), lost=lambda _: None), Wire()
+    with wire.get_extra_info("socket") as made:
+        wire.get_extra_info = lambda name: made
+        connection.connection_made(wire)
+    return connection, wire
+
+
+def feed(connection: Connection, data: bytes) -> None:
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
+
+
+async def reading(connection: Connection) -> bytes:
+    await connection.exchange(HEAD, b"{}")
+    return await whole(connection)

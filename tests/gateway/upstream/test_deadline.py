@@ -1,0 +1,233 @@
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from gateway.contract.errors import ProviderDisconnected, ProviderTimedOut
+from gateway.contract.provider import UpstreamRequest
+from gateway.upstream import Deadline, Upstream
+from tests.support import faulty
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def times_out(work) -> ProviderTimedOut:
+    """What `work`, given a deadline, ends with."""
+    with pytest.raises(ProviderTimedOut) as failure:
+        async with Deadline() as deadline:
+            await work(deadline)
+    assert deadline.expired
+    return failure.value
+
+
+async def test_a_wait_that_is_too_long_ends_under_the_code_of_its_phase():
+    async def work(deadline: Deadline):
+        deadline.until(now() + 60, "upstream_timeout")
+        deadline.until(now() + 0.02, "upstream_stalled")
+        await asyncio.sleep(5)
+
+    assert (await times_out(work)).code == "upstream_stalled"
+
+
+async def test_without_a_limit_nothing_ends_the_block():
+    async with Deadline() as deadline:
+        await asyncio.sleep(0.01)
+    assert not deadline.expired
+
+
+async def test_a_block_that_ends_in_time_leaves_nothing_behind():
+    async with Deadline() as deadline:
+        deadline.until(now() + 0.01, "upstream_timeout")
+    await asyncio.sleep(0.03)
+    assert not deadline.expired
+
+
+async def test_moving_the_limit_away_makes_no_timer():
+    loop = asyncio.get_running_loop()
+    made = []
+    call_at = loop.call_at
+
+    def counted(*args, **options):
+        made.append(args[0])
+        return call_at(*args, **options)
+
+    async with Deadline() as deadline:
+        deadline._loop = type("Loop", (), {"call_at": staticmethod(counted), "time": loop.time})()
+        for _ in range(1000):
+            deadline.until(now() + 30, "upstream_stalled")
+    assert len(made) == 1
+
+
+async def test_a_limit_that_keeps_moving_does_not_fire():
+    async with Deadline() as deadline:
+        for _ in range(20):
+            deadline.until(now() + 0.05, "upstream_stalled")
+            await asyncio.sleep(0.01)
+    assert not deadline.expired
+
+
+async def test_a_limit_that_stops_moving_fires_at_its_last_instant():
+    started = now()
+
+    async def work(deadline: Deadline):
+        for step in range(10):
+            deadline.until(started + 0.02 + step * 0.01, "upstream_stalled")
+        await asyncio.sleep(5)
+
+    await times_out(work)
+    assert 0.1 <= now() - started < 1
+
+
+async def test_a_pause_lifts_the_limit_until_it_is_set_again():
+    async def work(deadline: Deadline):
+        deadline.until(now() + 0.01, "upstream_timeout")
+        deadline.pause()
+        await asyncio.sleep(0.05)
+        assert not deadline.expired
+        deadline.until(now() + 0.01, "upstream_stalled")
+        await asyncio.sleep(5)
+
+    assert (await times_out(work)).code == "upstream_stalled"
+
+
+async def test_an_instant_in_the_past_ends_the_next_wait():
+    async def work(deadline: Deadline):
+        deadline.until(now() - 1, "upstream_timeout")
+        await asyncio.sleep(5)
+
+    await times_out(work)
+
+
+async def test_another_error_passes_as_it_is():
+    async def work():
+        async with Deadline() as deadline:
+            deadline.until(now() + 60, "upstream_timeout")
+            raise ProviderDisconnected("gone")
+
+    with pytest.raises(ProviderDisconnected):
+        await work()
+
+
+async def test_after_a_timeout_the_task_is_not_cancelled():
+    async def work(deadline: Deadline):
+        deadline.until(now(), "upstream_timeout")
+        await asyncio.sleep(5)
+
+    for _ in range(3):
+        await times_out(work)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_a_cancellation_from_outside_is_never_taken_for_a_timeout():
+    async def work():
+        async with Deadline() as deadline:
+            deadline.until(now() + 60, "upstream_timeout")
+            await asyncio.sleep(5)
+
+    task = asyncio.get_running_loop().create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("first", ["deadline", "outside"])
+async def test_where_both_cancel_in_one_turn_the_outside_wins(first):
+    entered: list[Deadline] = []
+
+    async def work():
+        async with Deadline() as deadline:
+            entered.append(deadline)
+            await asyncio.sleep(5)
+
+    task = asyncio.get_running_loop().create_task(work())
+    await asyncio.sleep(0)
+    expire = [lambda: entered[0].until(0.0, "upstream_timeout"), entered[0]._fire]
+    if first == "outside":
+        task.cancel()
+    for step in expire:
+        step()
+    if first == "deadline":
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert entered[0].expired
+
+
+async def test_a_timeout_in_the_turn_of_the_result_is_still_a_timeout_of_the_block():
+    result = asyncio.get_running_loop().create_future()
+
+    async def work():
+        async with Deadline() as deadline:
+            entered.append(deadline)
+            await result
+
+    entered: list[Deadline] = []
+    task = asyncio.get_running_loop().create_task(work())
+    await asyncio.sleep(0)
+    result.set_result(None)
+    entered[0].until(0.0, "upstream_timeout")
+    entered[0]._fire()
+    with pytest.raises(ProviderTimedOut):
+        await task
+
+
+async def test_of_two_nested_limits_the_one_that_was_reached_is_named():
+    async def work(total: Deadline):
+        total.until(now() + 0.02, "outer")
+        async with Deadline() as phase:
+            phase.until(now() + 60, "inner")
+            await asyncio.sleep(5)
+
+    assert (await times_out(work)).code == "outer"
+
+
+async def test_of_two_nested_limits_reached_at_once_the_outer_is_named():
+    async def work(total: Deadline):
+        async with Deadline() as phase:
+            total.until(now(), "outer")
+            phase.until(now(), "inner")
+            await asyncio.sleep(5)
+
+    assert (await times_out(work)).code == "outer"
+
+
+async def test_05_accepts_but_never_answers_ends_the_sending_and_frees_the_connection(
+    upstream: Upstream, chat: Callable[..., UpstreamRequest]
+):
+    async with faulty.serving(faulty.hanging) as server:
+
+        async def work(deadline: Deadline):
+            deadline.until(now() + 0.05, "upstream_timeout")
+            async with upstream.send(chat(server.origin)):
+                pytest.fail("there was no answer")
+
+        assert (await times_out(work)).code == "upstream_timeout"
+        await server.until_live(0, within=0.1)
+
+
+async def test_08_stalls_mid_stream_ends_the_reading_and_frees_the_connection(
+    upstream: Upstream, chat: Callable[..., UpstreamRequest]
+):
+    async def stalls(peer: faulty.Peer):
+        await peer.request()
+        await peer.send(faulty.chunked_head(), faulty.chunk(b"data: 1\n\n"))
+        await peer.hang()
+
+    got = []
+    async with faulty.serving(stalls) as server:
+
+        async def work(deadline: Deadline):
+            async with upstream.send(chat(server.origin)) as answer:
+                deadline.until(now() + 0.05, "upstream_stalled")
+                async for piece in answer:
+                    got.append(piece)  # noqa: PERF401 - what came before the failure counts
+
+        assert (await times_out(work)).code == "upstream_stalled"
+        await server.until_live(0, within=0.1)
+    assert got == [b"data: 1\n\n"]
