@@ -96,6 +96,8 @@ def test_the_provider_behind_the_router_is_recorded_and_a_token_is_needed() -> N
 def test_the_retired_host_is_refused() -> None:
     with pytest.raises(ValidationError, match="retired"):
         huggingface(base_url="https://api-inference.huggingface.co/v1")
+    router = huggingface(base_url="https://router.huggingface.co/v1")
+    assert router.settings.base_url == "https://router.huggingface.co"
 
 
 @pytest.mark.parametrize("route", ["router", "hf-inference"])

@@ -91,6 +91,7 @@ def test_an_embedding_takes_text_or_tokens_or_lists_of_them(
         ([], None, "invalid_type"),
         ("a", None, "invalid_type"),
         ({}, "model", "missing_required_parameter"),
+        (chat() | {5: 5}, "[5]", "invalid_value"),
         ({"model": "m"}, "messages", "missing_required_parameter"),
         (chat() | {"model": None}, "model", "invalid_type"),
         (chat() | {"model": ""}, "model", "invalid_value"),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from gateway.contract.conformance import Exchange, ProviderSuite
-from gateway.contract.errors import ProviderError, ProviderRejected
+from gateway.contract.errors import InvalidRequest, ProviderError, ProviderGarbled, ProviderRejected
 from gateway.contract.provider import Body, Operation, Seen, Target, UpstreamRequest, Usage
 from tests.support.acme_provider.acme_provider import Acme, AcmeReader, AcmeSettings
 
@@ -121,6 +121,21 @@ class Hopes(Acme):
         return reader
 
 
+class Refuses(Acme):
+    """Refuses fields that it does not know, which is as good as saying so."""
+
+    def encode(self, operation: Operation, body: Body, target: Target) -> UpstreamRequest:
+        sent = super().encode(operation, body, target)
+        if sent.dropped:
+            raise InvalidRequest("unknown field", param=sent.dropped[0])
+        return sent
+
+
+class TestRefuses(ProviderSuite):
+    provider = Refuses("acme", SETTINGS)
+    exchanges = EXCHANGES
+
+
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [
@@ -149,6 +164,11 @@ def test_the_suite_catches_a_recording_that_means_something_else() -> None:
         wrong.test_a_recording_means_what_it_says()
     with pytest.raises(AssertionError):
         wrong.test_a_stream_cut_anywhere_means_the_same()
+
+
+def test_a_recording_of_an_error_has_no_meaning() -> None:
+    with pytest.raises(ProviderGarbled):
+        suite(Acme, (Exchange("chat", b"{}"),)).test_a_recording_means_what_it_says()
 
 
 def test_the_suite_catches_an_operation_without_a_recording() -> None:

@@ -1,0 +1,97 @@
+"""Errors carry their own consequence, and the drawing of them is right."""
+
+import re
+
+import pytest
+
+from gateway.contract import errors
+from gateway.contract.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    GatewayError,
+    InternalError,
+    InvalidKey,
+    InvalidRequest,
+    LimitExceeded,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderRefused,
+    ProviderRejected,
+    Retry,
+    UnknownModel,
+)
+
+DRAWN = re.findall(r"^ {4,8}([A-Z]\w+) ", errors.__doc__ or "", re.MULTILINE)
+CLASSES = [
+    each
+    for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, GatewayError | ProviderError)
+]
+
+
+def test_the_drawing_shows_every_error() -> None:
+    assert set(DRAWN) == {each.__name__ for each in CLASSES}
+
+
+def test_every_error_of_the_gateway_has_the_status_that_is_drawn() -> None:
+    drawn = dict(re.findall(r"^ {8}(\w+) +(\d{3})$", errors.__doc__ or "", re.MULTILINE))
+    kinds = [
+        each for each in CLASSES if issubclass(each, GatewayError) and each is not GatewayError
+    ]
+
+    assert {each.__name__: str(each.status) for each in kinds} == drawn
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (InvalidRequest("m", param="p", code="c"), (400, "invalid_request_error", "p", "c")),
+        (InvalidKey(), (401, "invalid_request_error", None, "invalid_api_key")),
+        (UnknownModel(), (404, "invalid_request_error", "model", "model_not_found")),
+        (BodyTooSlow("m"), (408, "invalid_request_error", None, "request_timeout")),
+        (BodyTooLarge("m"), (413, "invalid_request_error", None, "request_too_large")),
+        (
+            LimitExceeded("m", type="tokens", retry_after=2.0),
+            (429, "tokens", None, "rate_limit_exceeded"),
+        ),
+        (InternalError(), (500, "server_error", None, "internal_error")),
+        (ProviderRateLimited("t"), (429, "requests", None, "rate_limit_exceeded")),
+        (ProviderRefused("t"), (502, "server_error", None, "upstream_error")),
+        (
+            ProviderRejected("t", status=422, code="c", param="p"),
+            (422, "invalid_request_error", "p", "c"),
+        ),
+    ],
+)
+def test_an_error_knows_what_a_client_is_told(
+    error: GatewayError | ProviderError, shown: tuple[int, str, str | None, str | None]
+) -> None:
+    assert (error.status, error.type, error.param, error.code) == shown
+    assert error.message
+
+
+def test_what_an_upstream_said_is_relayed_only_where_it_tells_what_to_mend() -> None:
+    relayed = {
+        each.__name__
+        for each in CLASSES
+        if issubclass(each, ProviderError)
+        and each not in {ProviderError, ProviderRejected}
+        and "upstream text" in each("upstream text").message
+    }
+
+    assert relayed == set()
+    assert ProviderRejected("upstream text", status=400).message == "upstream text"
+
+
+def test_only_the_requests_own_fault_is_final() -> None:
+    kinds = [
+        each for each in CLASSES if issubclass(each, ProviderError) and each is not ProviderError
+    ]
+
+    assert [each for each in kinds if each.retry is Retry.FINAL] == [ProviderRejected]
+
+
+def test_an_error_may_be_given_a_more_precise_code() -> None:
+    assert ProviderRefused("t", code="c", retry_after=3.0).code == "c"
+    assert ProviderRefused("t", retry_after=3.0).retry_after == 3.0
+    assert ProviderRefused.code == "upstream_error"

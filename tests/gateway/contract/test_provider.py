@@ -1,0 +1,78 @@
+"""What every provider has before its author writes a line."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.contract.provider import Provider, ProviderSettings, Target, UpstreamRequest, Usage
+
+
+def settings(**fields: Any) -> ProviderSettings:
+    return ProviderSettings.model_validate({"kind": "k", "base_url": "http://h", **fields})
+
+
+class Needy(Provider[ProviderSettings]):
+    """Needs a credential."""
+
+    Settings = ProviderSettings
+    needs_credential = True
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("http://127.0.0.1:9101", "http://127.0.0.1:9101"),
+        ("http://127.0.0.1:9101/", "http://127.0.0.1:9101"),
+        ("http://127.0.0.1:9101/v1", "http://127.0.0.1:9101"),
+        ("https://host/openai/v1/", "https://host/openai"),
+    ],
+)
+def test_an_address_is_taken_with_and_without_the_version(given: str, kept: str) -> None:
+    assert settings(base_url=given).base_url == kept
+
+
+@pytest.mark.parametrize(
+    "fields", [{"base_url": "host:1"}, {"base_url": "file:///etc"}, {"basurl": "x"}]
+)
+def test_an_address_of_another_scheme_and_an_unknown_setting_are_refused(
+    fields: dict[str, Any],
+) -> None:
+    with pytest.raises(ValidationError):
+        settings(**fields)
+
+
+def test_a_credential_shows_neither_in_settings_nor_in_their_faults() -> None:
+    assert "s3cret" not in repr(settings(api_key="s3cret"))
+    with pytest.raises(ValidationError) as raised:
+        settings(api_key=["s3cret"])
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_provider_without_a_credential_that_it_needs_is_inactive() -> None:
+    assert not Needy("n", settings()).is_active
+    assert Needy("n", settings(api_key="k")).is_active
+    assert Provider("n", settings()).is_active
+
+
+def test_what_an_author_has_to_write_is_not_there_yet() -> None:
+    provider = Provider("n", settings())
+
+    with pytest.raises(NotImplementedError):
+        provider.encode("chat", {}, Target("n", "m"))
+    with pytest.raises(NotImplementedError):
+        provider.reader("chat", {}, stream=True)
+    with pytest.raises(NotImplementedError):
+        provider.error(500, {}, b"")
+
+
+def test_a_target_is_spoken_of_by_provider_and_model() -> None:
+    assert Target("vllm-a", "org/m").name == "vllm-a/org/m"
+
+
+def test_a_total_is_what_was_read_and_written() -> None:
+    assert Usage(3, 4, cached=2, reasoning=1).total == 7
+
+
+def test_a_requests_repr_does_not_show_its_body() -> None:
+    assert "prompt" not in repr(UpstreamRequest("http://h", (), b"prompt"))
