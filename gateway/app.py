@@ -78,7 +78,7 @@ class Gateway:
         pepper = load_pepper(settings.key_pepper, settings.state_dir)
         self.config = config
         self._settings = settings
-        self._redaction = Redaction(_secrets(settings, config))
+        self._redaction = Redaction(_secrets(settings, config, pepper))
         self._sink = LogSink()
         self._pipe = LogPipe(
             self._sink, self._redaction, style=settings.log_format, level=settings.log_level
@@ -194,6 +194,13 @@ class Gateway:
             "Log lines lost because nobody read them.",
             lambda: [((), float(self._sink.dropped))],
         )
+        if (tracing := self._tracing) is not None:
+            metrics.watch(
+                "lockgate_spans_total",
+                "Spans, by what became of them.",
+                lambda: [((name,), float(count)) for name, count in tracing.counts().items()],
+                ("result",),
+            )
 
 
 def _redis(settings: Settings, config: Config) -> "Redis | None":
@@ -243,9 +250,12 @@ def _with_cors(app: ASGIApp, cors: CorsSettings) -> ASGIApp:
     )
 
 
-def _secrets(settings: Settings, config: Config) -> Iterator[str]:
+def _secrets(settings: Settings, config: Config, pepper: bytes) -> Iterator[str]:
     """Every secret that the gateway was given: none may show in a log."""
-    given = [settings.admin_token, settings.key_pepper]
+    yield pepper.decode("ascii", "replace")
+    given = [settings.admin_token]
+    if settings.redis_url is not None:
+        given.append(settings.redis_url)
     given += [provider.api_key for provider in config.providers.values()]
     given += [k.key for tenant in config.tenants.values() for k in tenant.keys if k.key is not None]
     for secret in given:

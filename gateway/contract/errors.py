@@ -121,13 +121,19 @@ class UnsupportedMediaType(GatewayError):
 
 
 class LimitExceeded(GatewayError):
-    """A limit of the caller is used up; nothing was taken from any limit."""
+    """
+    A limit of the caller is used up; nothing was taken from any limit.
+
+    `measure` is what the limit counts: `requests`, `tokens`, `concurrency`. OpenAI's `type`
+    knows the first two.
+    """
 
     status, code, retryable = 429, "rate_limit_exceeded", True
 
-    def __init__(self, message: str, *, type: str, retry_after: float) -> None:  # noqa: A002 - OpenAI's word
+    def __init__(self, message: str, *, measure: str, retry_after: float) -> None:
         super().__init__(message, retry_after=retry_after)
-        self.type = type
+        self.measure = measure
+        self.type = "tokens" if measure == "tokens" else "requests"
 
 
 class InternalError(GatewayError):

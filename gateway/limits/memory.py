@@ -122,22 +122,22 @@ class MemoryLimiter:
         return counter
 
     def _now(self) -> Instant:
-        steady, wall = self._clock(), self._wall()
-        last = self._last
-        self._last = now = Instant(self._held(steady, last.steady), self._held(wall, last.wall))
+        told, last = Instant(self._clock(), self._wall()), self._last
+        if last.steady > told.steady + AHEAD or last.wall > told.wall + AHEAD:
+            self.counts.clock_resets += 1
+        self._last = now = Instant(_held(told.steady, last.steady), _held(told.wall, last.wall))
         self._until_search -= 1
         if self._until_search <= 0:
             self._forget_idle(now)
         return now
-
-    def _held(self, now: int, last: int) -> int:
-        if last > now + AHEAD:
-            self.counts.clock_resets += 1
-            return now
-        return max(now, last)
 
     def _forget_idle(self, now: Instant) -> None:
         idle = [key for key, counter in self._counters.items() if counter.is_idle(now)]
         for key in idle:
             del self._counters[key]
         self._until_search = max(OFTEN, len(self._counters))
+
+
+def _held(now: int, last: int) -> int:
+    """The clock that never runs backwards, unless it had run far ahead."""
+    return now if last > now + AHEAD else max(now, last)

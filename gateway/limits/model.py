@@ -253,6 +253,6 @@ def exceeded(limit: Limit, wait: int) -> LimitExceeded:
     return LimitExceeded(
         f"Rate limit reached for {limit.measure}: {limit.amount} {limit.window}. "
         f"Please try again in {wait / 1000:g} s.",
-        type="tokens" if limit.measure == "tokens" else "requests",
+        measure=limit.measure,
         retry_after=wait / 1000,
     )

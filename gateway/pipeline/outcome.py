@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ..contract.errors import GatewayError, InternalError, ProviderError, Retry
+from ..contract.errors import GatewayError, InternalError, LimitExceeded, ProviderError, Retry
 from ..telemetry.record import Outcome, Record
 from .interrupt import ClientHungUp
 
@@ -27,8 +27,8 @@ def conclude(record: Record, error: BaseException | None, *, committed: bool) ->
     """Write outcome, status and error into the record. `committed`: content had been sent on."""
     record.outcome, record.status = _ending(error, committed=committed)
     record.error = None if error is None else code_of(error)
-    if isinstance(error, GatewayError) and error.status == 429:
-        record.limited_by = error.type
+    if isinstance(error, LimitExceeded):
+        record.limited_by = error.measure
 
 
 def _ending(error: BaseException | None, *, committed: bool) -> tuple[Outcome, int]:

@@ -192,6 +192,7 @@ class Request:
             raise
         self._open = attempt
         self.record.target = candidate.name
+        self._pipeline.health.succeeded(candidate.name)
         return answer
 
     def _attempt_failed(
@@ -297,15 +298,13 @@ class Request:
         """Stations 10 and 11: health hears of the target, observers of the request."""
         if self.interrupt.error is not None and isinstance(error, asyncio.CancelledError):
             error = self.interrupt.error
-        if self._answer is not None:
-            self._judge_target(error)
+        if self._answer is not None and isinstance(error, ProviderError):
+            self._broke_off(error)
         conclude(self.record, error, committed=self._answer is not None)
         self._pipeline.finished(self.record, self.interrupt)
 
-    def _judge_target(self, error: BaseException | None) -> None:
+    def _broke_off(self, error: ProviderError) -> None:
+        """The target that had begun to answer did not finish."""
         assert self.serving is not None, "an answer has a target"
-        if isinstance(error, ProviderError):
-            self.record.attempts[-1].error = code_of(error)
-            self._pipeline.health.failed(self.serving.name, error)
-        else:
-            self._pipeline.health.succeeded(self.serving.name)
+        self.record.attempts[-1].error = code_of(error)
+        self._pipeline.health.failed(self.serving.name, error)
