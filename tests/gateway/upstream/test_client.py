@@ -106,7 +106,7 @@ async def test_01_02_what_could_not_be_reached_was_not_sent(upstream: Upstream, 
     with pytest.raises(ProviderUnreachable) as failure:
         await read(upstream, chat(f"http://127.0.0.1:{faulty.refusing_port()}"))
     assert failure.value.code == "no_healthy_upstream"
-    for origin in ("http://127.0.0.1:99999", "ftp://127.0.0.1", "http://["):
+    for origin in ("http://127.0.0.1:99999", "ftp://127.0.0.1", "http://a:b"):
         with pytest.raises(ProviderUnreachable):
             await read(upstream, chat(origin))
 
