@@ -29,7 +29,9 @@ class StartRefused(Exception):
 class Settings(BaseSettings):
     """`LOCKGATE_CONFIG`, `LOCKGATE_PORT` and so on; see the configuration reference."""
 
-    model_config = SettingsConfigDict(env_prefix="LOCKGATE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="LOCKGATE_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     config: Path = Field(default=Path("config/gateway.yaml"), description="The configuration file.")
     host: str = Field(default="127.0.0.1", description="Where the data plane listens.")

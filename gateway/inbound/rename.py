@@ -43,6 +43,8 @@ class Renamer:
                 return b""
             del payload["usage"]
             return self._anew(payload)
+        if seen.translated:
+            return self._anew(payload)
         raw = event.raw
         if self._prefix is not None and raw.startswith(self._prefix):
             return self._renamed + raw[len(self._prefix) :]

@@ -92,19 +92,18 @@ class Attempts:
         """
         call = self._call
         sent = candidate.provider.encode(call.operation, call.body, candidate.target)
-        async with (
-            Deadline() as deadline,
-            self._upstream.send(
-                sent, headers=headers, connect_timeout=self._timeouts.connect
-            ) as answer,
-        ):
+        connect = self._timeouts.connect
+        async with Deadline() as deadline:
             self._await_content(deadline)
-            record.status = answer.status
-            await self._judge(answer, candidate, record)
-            if call.stream:
-                yield await self._streamed(sent, answer, candidate, tally, deadline)
-            else:
-                yield await self._whole(sent, answer, candidate, tally)
+            async with self._upstream.send(
+                sent, headers=headers, connect_timeout=connect
+            ) as answer:
+                record.status = answer.status
+                await self._judge(answer, candidate, record)
+                if call.stream:
+                    yield await self._streamed(sent, answer, candidate, tally, deadline)
+                else:
+                    yield await self._whole(sent, answer, candidate, tally)
 
     def _await_content(self, deadline: Deadline) -> None:
         patience = self._timeouts.first_content_of(stream=self._call.stream)
