@@ -111,8 +111,14 @@ def check(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of the file instead.")
     ] = False,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Print the configuration reference instead.")
+    ] = False,
 ) -> None:
     """Check a configuration file, and say what is wrong and where."""
+    if reference:
+        print(_run("gateway.config", "reference"), end="")
+        return
     if schema:
         print(json.dumps(_run("gateway.config", "schema"), indent=2))
         return

@@ -38,7 +38,9 @@ class TimeoutSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    connect: Duration = Field(default=5.0, description="Until a connection stands.")
+    connect: Duration | None = Field(
+        default=None, description="Until a connection stands. Default: `upstream.connect_timeout`."
+    )
     first_content: Duration | None = Field(
         default=None,
         description="Until the first content. Default: 60 s streamed, 600 s whole.",

@@ -41,7 +41,11 @@ class Settings(BaseSettings):
         description="`host:port` of metrics and administration. Default: the data port in "
         "development, 127.0.0.1:8081 in production.",
     )
-    environment: Literal["development", "production"] = Field(default="development")
+    environment: Literal["development", "production"] = Field(
+        default="development",
+        description="`production` refuses to start with what is unsafe, keeps metrics and health "
+        "details on a listener of their own and serves no /docs.",
+    )
     redis_url: SecretStr | None = Field(
         default=None, description="Where limits are kept. Default: in this process."
     )
@@ -56,8 +60,12 @@ class Settings(BaseSettings):
     state_dir: Path = Field(
         default=Path(".lockgate"), description="What development keeps between starts."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info")
-    log_format: Literal["json", "console"] = Field(default="json")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="From which level on lines are written; requests are `info`."
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="One JSON object a line, or text for people."
+    )
 
     @model_validator(mode="after")
     def _is_safe_in_production(self) -> "Settings":

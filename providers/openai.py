@@ -87,8 +87,10 @@ class OpenAISettings(CompatibleSettings):
         default="https://api.openai.com",
         description="What an OpenAI SDK would take, or the server's root.",
     )
-    organization: str = Field(default="", pattern=r"^[!-~]*$")
-    project: str = Field(default="", pattern=r"^[!-~]*$")
+    organization: str = Field(
+        default="", pattern=r"^[!-~]*$", description="Sent as `OpenAI-Organization`."
+    )
+    project: str = Field(default="", pattern=r"^[!-~]*$", description="Sent as `OpenAI-Project`.")
 
 
 C = TypeVar("C", bound=CompatibleSettings)

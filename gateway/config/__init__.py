@@ -3,6 +3,7 @@
 from .faults import ConfigError
 from .loader import ProviderClass, load, parse
 from .model import Config
+from .reference import reference
 from .schema import schema
 
-__all__ = ["Config", "ConfigError", "ProviderClass", "load", "parse", "schema"]
+__all__ = ["Config", "ConfigError", "ProviderClass", "load", "parse", "reference", "schema"]

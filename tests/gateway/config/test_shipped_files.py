@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from gateway.access import Access, Caller, ConfiguredKeys, Key
-from gateway.config import Config, ConfigError, load, schema
+from gateway.config import Config, ConfigError, load, reference, schema
 from gateway.contract.errors import InvalidKey
 from gateway.registry import Registry
 
@@ -126,3 +126,10 @@ def test_the_written_schema_is_current() -> None:
 
     # `lockgate check --schema > config/schema.json` writes a fresh one.
     assert json.loads((FILES / "schema.json").read_text()) == current
+
+
+def test_the_written_reference_is_current() -> None:
+    current = reference({kind: provider_class(kind).Settings for kind in OURS})
+
+    # `lockgate check --reference > config/README.md` writes a fresh one.
+    assert (FILES / "README.md").read_text() == current
