@@ -27,10 +27,47 @@ CLASSES = [
     for each in vars(errors).values()
     if isinstance(each, type) and issubclass(each, GatewayError | ProviderError)
 ]
+ATTEMPT_ERRORS = [
+    each for each in CLASSES if issubclass(each, ProviderError) and each is not ProviderError
+]
 
 
 def test_the_drawing_shows_every_error() -> None:
     assert set(DRAWN) == {each.__name__ for each in CLASSES}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_an_error_is_one_step_from_what_it_is_drawn_under(
+    kind: type[GatewayError | ProviderError],
+) -> None:
+    above = GatewayError if issubclass(kind, GatewayError) else ProviderError
+
+    assert kind is above or kind.__bases__ == (above,)
+
+
+def test_the_drawing_says_what_a_failed_attempt_allows() -> None:
+    drawn = dict(
+        re.findall(r"^ {8}(Provider\w+) .*[:,] (\w+)$", errors.__doc__ or "", re.MULTILINE)
+    )
+    words = {Retry.FINAL: "final", Retry.SAFE: "elsewhere", Retry.ONCE: "once"}
+
+    assert drawn == {each.__name__: words[each.retry] for each in ATTEMPT_ERRORS}
+
+
+def test_every_failed_attempt_has_a_status_a_code_and_a_retry() -> None:
+    for each in ATTEMPT_ERRORS:
+        assert 400 <= each.status <= 599
+        assert each is ProviderRejected or each.code
+        assert each.type
+        assert isinstance(each.retry, Retry)
+
+
+@pytest.mark.parametrize(
+    ("measure", "type_"),
+    [("tokens", "tokens"), ("requests", "requests"), ("concurrency", "requests")],
+)
+def test_a_limit_is_told_in_the_types_that_openai_knows(measure: str, type_: str) -> None:
+    assert LimitExceeded("m", measure=measure, retry_after=1.0).type == type_
 
 
 def test_every_error_of_the_gateway_has_the_status_that_is_drawn() -> None:
@@ -51,7 +88,7 @@ def test_every_error_of_the_gateway_has_the_status_that_is_drawn() -> None:
         (BodyTooSlow("m"), (408, "invalid_request_error", None, "request_timeout")),
         (BodyTooLarge("m"), (413, "invalid_request_error", None, "request_too_large")),
         (
-            LimitExceeded("m", type="tokens", retry_after=2.0),
+            LimitExceeded("m", measure="tokens", retry_after=2.0),
             (429, "tokens", None, "rate_limit_exceeded"),
         ),
         (InternalError(), (500, "server_error", None, "internal_error")),
@@ -84,11 +121,9 @@ def test_what_an_upstream_said_is_relayed_only_where_it_tells_what_to_mend() -> 
 
 
 def test_only_the_requests_own_fault_is_final() -> None:
-    kinds = [
-        each for each in CLASSES if issubclass(each, ProviderError) and each is not ProviderError
-    ]
+    final = [each for each in ATTEMPT_ERRORS if each.retry is Retry.FINAL]
 
-    assert [each for each in kinds if each.retry is Retry.FINAL] == [ProviderRejected]
+    assert final == [ProviderRejected]
 
 
 def test_an_error_may_be_given_a_more_precise_code() -> None:
