@@ -11,18 +11,16 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
 import structlog
-from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
-from ..contract.chat import invalid
 from ..contract.errors import GatewayError, InternalError, InvalidRequest, ProviderError
 from ..limits import ratelimit_headers
 from ..pipeline import Answer, ClientHungUp, Pipeline, Request
 from .body import read_body
 from .errors import Headers, error_headers
 from .hang_up import HangUpWatch
+from .parse import parse
 from .relay import Relay
 from .routes import InferenceRoute
 from .settings import HttpSettings
@@ -72,26 +70,10 @@ class Inference:
             await relay.answer(answer, body["model"], _headers(request, answer))
 
     def _parse(self, content: bytes) -> dict[str, Any]:
-        """
-        The body as a dictionary: checked against the dialect, unknown fields and all.
-
-        Raises:
-            InvalidRequest: it is not JSON, or not of the dialect.
-        """
-        try:
-            body = orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequest(
-                f"The body is not valid JSON: line {error.lineno}, column {error.colno}.",
-                code="invalid_json",
-            ) from None
-        try:
-            self._route.request.model_validate(body)
-        except ValidationError as error:
-            raise invalid(error) from None
+        body = parse(content, self._route.request)
         if not self._route.streams and body.get("stream"):
             raise InvalidRequest("This route does not stream.", param="stream")
-        return body  # type: ignore[no-any-return]  # validated as an object just now
+        return body
 
 
 def _client_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
