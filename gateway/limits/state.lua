@@ -7,7 +7,7 @@ local SKEW = 60000         -- ms that a stored clock may be ahead of ours before
 local DAY = 86400000       -- ms
 local IDLE = 60000         -- ms at least that an unused counter is kept
 
-local function text(number) return string.format('%.0f', number) end
+local function text(number) return string.format('%.0f', number + 0) end   -- -0 is 0
 
 local function present(given)
   if given ~= '0' then return tonumber(given) end      -- a test's own clock

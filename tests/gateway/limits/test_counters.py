@@ -1,0 +1,63 @@
+import pytest
+
+from gateway.limits.counters import Instant, PeriodCounter, PlaceCounter, WindowCounter, counter_of
+from gateway.limits.model import DAY_MS, AtOnce, Calendar, Limit, Sliding, Window
+from tests.support.ticker import START
+
+NOW = Instant(START, START)
+TEN = Sliding(bucket_ms=1000, buckets=10)
+
+
+def later(ms: int) -> Instant:
+    return Instant(START + ms, START + ms)
+
+
+@pytest.mark.parametrize(
+    ("window", "kind"),
+    [(TEN, WindowCounter), (Calendar("day"), PeriodCounter), (AtOnce(), PlaceCounter)],
+)
+def test_each_window_has_its_counter(window: Window, kind: type) -> None:
+    assert isinstance(counter_of(Limit("tenant:a", "requests", 1, window)), kind)
+
+
+def test_a_window_is_idle_once_all_has_left_or_was_given_back() -> None:
+    window = WindowCounter(TEN)
+    at = window.take(NOW, 5)
+    assert not window.is_idle(later(10_000 - START % 1000))
+    assert window.is_idle(later(11_000))
+
+    at = window.take(later(20_000), 5)
+    window.settle(later(20_000), at, 5, 0)
+    assert window.is_idle(later(20_000))
+
+
+def test_a_window_that_never_frees_enough_tells_its_whole_length() -> None:
+    window = WindowCounter(TEN)
+    window.take(NOW, 1)
+
+    assert window.wait(NOW, 2) == 10_000
+
+
+def test_a_window_resets_when_its_newest_bucket_leaves() -> None:
+    assert WindowCounter(TEN).resets_in(later(300)) == 11_000 - (START + 300) % 1000
+
+
+def test_a_period_is_idle_once_it_has_ended() -> None:
+    period = PeriodCounter(Calendar("day"))
+    at = period.take(NOW, 5)
+    period.settle(NOW, at, 5, 5)
+
+    assert not period.is_idle(NOW)
+    assert period.is_idle(later(DAY_MS))
+    period.settle(later(DAY_MS), at, 5, 5)
+    assert period.used(NOW) == 0
+
+
+def test_places_are_idle_while_none_is_taken() -> None:
+    places = PlaceCounter()
+    assert places.is_idle(NOW)
+
+    places.settle(NOW, places.take(NOW, 1), 1, 1)
+
+    assert places.is_idle(NOW)
+    assert places.resets_in(NOW) == 0
