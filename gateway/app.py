@@ -161,7 +161,8 @@ class Gateway:
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._sink)
+            self._sink.open()
+            stack.push_async_callback(asyncio.to_thread, self._sink.close)  # waits for its reader
             configure_logging(self._pipe)
             if self._tracing is not None:
                 stack.push_async_callback(asyncio.to_thread, self._tracing.close)

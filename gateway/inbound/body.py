@@ -10,8 +10,11 @@ from collections.abc import Iterable
 
 from starlette.types import Receive
 
-from ..contract.errors import BodyTooLarge, BodyTooSlow, UnsupportedMediaType
+from ..contract.errors import BodyTooLarge, BodyTooSlow, InvalidRequest, UnsupportedMediaType
 from ..pipeline import ClientHungUp
+
+MAX_DIGITS = 18
+"""Of a content-length that is looked at; int() itself has a bound, and raises beyond it."""
 
 
 async def read_body(
@@ -28,6 +31,7 @@ async def read_body(
         BodyTooLarge: it has, or says that it has, more than `max_body` bytes.
         BodyTooSlow: the next piece did not come in time.
         UnsupportedMediaType: it is compressed.
+        InvalidRequest: it announces a length that is no number.
         ClientHungUp: the client left before it was complete.
     """
     _check(headers, max_body)
@@ -45,10 +49,17 @@ async def read_body(
 
 def _check(headers: Iterable[tuple[bytes, bytes]], max_body: int) -> None:
     for name, value in headers:
-        if name == b"content-length" and int(value) > max_body:
-            raise _too_large(max_body)
-        if name == b"content-encoding" and value != b"identity":
+        if name == b"content-length":
+            _check_length(value, max_body)
+        if name == b"content-encoding" and value.lower() != b"identity":
             raise UnsupportedMediaType("The body must not be compressed.")
+
+
+def _check_length(announced: bytes, max_body: int) -> None:
+    if not announced.isdigit():
+        raise InvalidRequest("The content-length is not a number.")
+    if len(announced) > MAX_DIGITS or int(announced) > max_body:
+        raise _too_large(max_body)
 
 
 async def _next(receive: Receive, timeout: float) -> tuple[bytes, bool]:  # noqa: ASYNC109

@@ -1,0 +1,203 @@
+import asyncio
+import gzip
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.types import Message
+
+from gateway.app import Gateway
+from gateway.contract.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    GatewayError,
+    InvalidRequest,
+    UnsupportedMediaType,
+)
+from gateway.inbound.body import read_body
+from gateway.pipeline import ClientHungUp
+from tests.support.application import (
+    CONFIG,
+    KEY,
+    UNKNOWN_KEY,
+    bearer,
+    built,
+    exchanged,
+    listening,
+    raw,
+)
+
+MAX = 64
+SMALL = CONFIG + f"http: {{max_body: {MAX}, body_timeout: 100ms}}\n"
+
+
+class Wire:
+    """Gives a body piece by piece and counts what was taken of it."""
+
+    def __init__(self, pieces: Sequence[bytes | None]) -> None:
+        self._pieces = list(pieces)
+        self.taken = 0
+
+    async def receive(self) -> Message:
+        if self.taken == len(self._pieces):
+            await asyncio.get_running_loop().create_future()
+        piece = self._pieces[self.taken]
+        self.taken += 1
+        if piece is None:
+            return {"type": "http.disconnect"}
+        more = self.taken < len(self._pieces)
+        return {"type": "http.request", "body": piece, "more_body": more}
+
+
+async def read(*pieces: bytes | None, **headers: str) -> tuple[bytes | type[Exception], int]:
+    """What `read_body` gave or raised, and how many pieces it took."""
+    wire = Wire(pieces)
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    try:
+        body = await read_body(wire.receive, named, max_body=MAX, timeout=0.02)
+    except (GatewayError, ClientHungUp) as error:
+        return type(error), wire.taken
+    return body, wire.taken
+
+
+@settings(deadline=None, max_examples=50)
+@given(cut=st.data(), size=st.integers(0, MAX), announced=st.booleans())
+async def test_a_body_within_the_bound_is_the_sum_of_its_pieces(
+    cut: st.DataObject, size: int, announced: bool
+) -> None:
+    body = bytes(range(size))
+    cuts = sorted(cut.draw(st.lists(st.integers(0, size), max_size=8)))
+    pieces = [body[a:b] for a, b in pairwise([0, *cuts, size])]
+
+    headers = {"content_length": str(size)} if announced else {}
+    assert await read(*pieces, **headers) == (body, len(pieces))
+
+
+@settings(deadline=None, max_examples=50)
+@given(sizes=st.lists(st.integers(1, MAX), min_size=1, max_size=8))
+async def test_no_piece_is_taken_after_the_first_byte_too_many(sizes: list[int]) -> None:
+    sizes = [*sizes, MAX + 1]
+    needed = next(n for n in range(1, len(sizes) + 1) if sum(sizes[:n]) > MAX)
+
+    assert await read(*(b"x" * size for size in sizes), b"more") == (BodyTooLarge, needed)
+
+
+async def test_a_body_of_exactly_the_bound_is_read_and_one_byte_more_is_not() -> None:
+    assert await read(b"x" * MAX) == (b"x" * MAX, 1)
+    assert await read(b"x" * MAX, b"") == (b"x" * MAX, 2)
+    assert await read(b"x" * MAX, b"x") == (BodyTooLarge, 2)
+    assert await read(b"x" * MAX, content_length=str(MAX)) == (b"x" * MAX, 1)
+
+
+async def test_a_body_that_is_announced_as_too_large_is_not_read() -> None:
+    assert await read(b"x", content_length=str(MAX + 1)) == (BodyTooLarge, 0)
+
+
+async def test_a_body_that_is_larger_than_announced_is_still_bounded() -> None:
+    assert await read(b"x" * 40, b"x" * 40, content_length="10") == (BodyTooLarge, 2)
+
+
+@pytest.mark.parametrize(
+    "length", ["", "ten", "-1", "+5", "1_0", "0x10", "1.5", "5, 5", "²", "\u0665"]
+)
+async def test_a_length_that_is_no_number_is_refused_before_the_body_is_read(length: str) -> None:
+    assert await read(b"x", content_length=length) == (InvalidRequest, 0)
+
+
+async def test_a_length_of_many_digits_is_too_large() -> None:
+    assert await read(b"x", content_length="9" * 5000) == (BodyTooLarge, 0)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip", "GZIP"])
+async def test_a_compressed_body_is_refused_before_it_is_read(coding: str) -> None:
+    assert await read(gzip.compress(b"{}"), content_encoding=coding) == (UnsupportedMediaType, 0)
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity"])
+async def test_a_body_that_says_it_is_not_compressed_is_read(coding: str) -> None:
+    assert await read(b"{}", content_encoding=coding) == (b"{}", 1)
+
+
+async def test_a_client_that_hangs_up_while_it_sends_is_noticed() -> None:
+    assert await read(None) == (ClientHungUp, 1)
+    assert await read(b"half", None) == (ClientHungUp, 2)
+
+
+async def test_a_body_whose_next_piece_does_not_come_is_too_slow() -> None:
+    wire = Wire([b"half", b""])
+    wire._pieces.pop()
+
+    async def receive() -> Message:
+        message = await wire.receive()
+        return {**message, "more_body": True}
+
+    with pytest.raises(BodyTooSlow):
+        await read_body(receive, [], max_body=MAX, timeout=0.01)
+    assert wire.taken == 1
+
+
+async def test_the_bound_on_waiting_is_between_pieces_and_not_on_the_whole() -> None:
+    async def slowly() -> Message:
+        await asyncio.sleep(0.02)
+        left.pop()
+        return {"type": "http.request", "body": b"x", "more_body": bool(left)}
+
+    left = [0] * 10
+    body = await read_body(slowly, [], max_body=MAX, timeout=0.15)
+    assert body == b"x" * 10
+
+
+class TestOnAnInferenceRoute:
+    @pytest.fixture
+    def app(self, tmp_path: Path) -> Gateway:
+        return built(tmp_path, SMALL)
+
+    @pytest.mark.parametrize(
+        ("headers", "status", "code"),
+        [
+            ({}, 401, "invalid_api_key"),
+            (bearer(UNKNOWN_KEY), 401, "invalid_api_key"),
+            (bearer() | {"x-api-key": "another"}, 400, "ambiguous_credentials"),
+            (bearer() | {"content-length": str(MAX + 1)}, 413, "request_too_large"),
+            (bearer() | {"content-length": "many"}, 400, None),
+            (bearer() | {"content-encoding": "gzip"}, 415, "unsupported_media_type"),
+        ],
+    )
+    async def test_what_the_headers_forbid_is_refused_without_reading_a_byte(
+        self, app: Gateway, headers: dict[str, str], status: int, code: str | None
+    ) -> None:
+        exchange = await exchanged(app, b"{}", headers=raw(headers))
+
+        assert (exchange.status, exchange.read) == (status, 0)
+        assert (code or "null").encode() in exchange.body
+
+    async def test_a_client_that_hangs_up_while_it_sends_gets_no_answer(self, app: Gateway) -> None:
+        exchange = await exchanged(app, b'{"mod', None)
+
+        assert exchange.sent == []
+
+    async def test_over_a_socket_large_slow_and_keyless_bodies_are_refused(
+        self, app: Gateway
+    ) -> None:
+        async with listening(app) as url:
+            large = await _statuses(
+                url, KEY, b"transfer-encoding: chunked\r\n\r\n50\r\n" + b"x" * 80
+            )
+            slow = await _statuses(url, KEY, b"content-length: 20\r\n\r\n{")
+            keyless = await _statuses(url, UNKNOWN_KEY, b"content-length: 20\r\n\r\n")
+        assert (large, slow, keyless) == (413, 408, 401)
+
+
+async def _statuses(url: str, key: str, rest: bytes) -> int:
+    """The status of the answer to a request that never ends."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+    writer.write(head.encode() + rest)
+    status = int((await reader.readline()).split()[1])
+    writer.close()
+    await writer.wait_closed()
+    return status
