@@ -36,7 +36,7 @@ _TOKENS = re.compile(rb'"max_(?:completion_)?tokens": ?(\d+)')
 
 
 def _whole() -> bytes:
-    message = {
+    message: dict[str, object] = {
         "role": "assistant",
         "content": "A lock gate lets each vessel through at a measured rate to the right channel.",
         "refusal": None,
