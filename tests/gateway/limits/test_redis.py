@@ -1,0 +1,278 @@
+"""The limiter on Redis: round trips, and what happens when Redis does not answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from random import Random
+
+import pytest
+import redis.exceptions
+
+from gateway.contract.errors import LimitExceeded, LimitsUnavailable, RequestExceedsLimit
+from gateway.limits.breaker import FAILURES
+from gateway.limits.model import AtOnce, Calendar, Limit, Reservation, Sliding
+from gateway.limits.redis import RedisLimiter
+from gateway.limits.settings import LimitsSettings
+from gateway.redis import Redis, open_redis
+from tests.support.redis_server import RedisServer
+from tests.support.ticker import Ticker
+
+MINUTE = Sliding(bucket_ms=1000, buckets=60)
+LIMITS = (
+    Limit("tenant:acme", "requests", 100, MINUTE),
+    Limit("tenant:acme", "tokens", 1000, MINUTE),
+    Limit("tenant:acme", "tokens", 10_000, Calendar("day")),
+    Limit("tenant:acme", "concurrency", 50, AtOnce()),
+    Limit("key:a1", "requests", 100, MINUTE),
+    Limit("key:a1", "tokens", 1000, MINUTE),
+    Limit("key:a1", "concurrency", 50, AtOnce()),
+)
+POLICIES = {
+    policy: LimitsSettings(on_store_error=policy, max_replicas=4, lease=15)
+    for policy in ("refuse", "allow", "local")
+}
+
+
+@pytest.fixture
+def mortal() -> Iterator[RedisServer]:
+    """A server that the test may kill."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def mortal_client(mortal: RedisServer) -> AsyncIterator[Redis]:
+    async with open_redis(mortal.url, deadline=1) as client:
+        await client.ping(within=5)
+        yield client
+
+
+@pytest.fixture(params=["refuse", "allow", "local"])
+def policy(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def limiter(mortal_client: Redis, ticker: Ticker, request: pytest.FixtureRequest) -> RedisLimiter:
+    """On a mortal server, under the policy that the test asks for, `local` by default."""
+    name = request.getfixturevalue("policy") if "policy" in request.fixturenames else "local"
+    return RedisLimiter(
+        mortal_client, POLICIES[name], clock=ticker.seconds, now=ticker, random=Random(1)
+    )
+
+
+async def reserve(limiter: RedisLimiter, name: str, tokens: int = 10) -> Reservation:
+    return await limiter.reserve(name, "acme", LIMITS, tokens=tokens)
+
+
+def places(raw: redis.Redis) -> int:
+    return sum(raw.zcard(key) for key in raw.scan_iter(match="*:c:*"))
+
+
+async def test_one_round_trip_reserves_and_one_settles_however_many_limits_apply(
+    shared: RedisLimiter, client: Redis
+) -> None:
+    await shared.settle(await reserve(shared, "first"), tokens=1)  # the scripts are known now
+    before = client.round_trips
+
+    held = await reserve(shared, "second")
+    assert client.round_trips - before == 1
+    await shared.settle(held, tokens=7)
+    assert client.round_trips - before == 2
+
+
+async def test_reservations_of_one_tick_share_a_round_trip(
+    shared: RedisLimiter, client: Redis
+) -> None:
+    await shared.settle(await reserve(shared, "first"), tokens=1)
+    before = client.round_trips
+
+    held = await asyncio.gather(*(reserve(shared, f"r{number}") for number in range(32)))
+    assert client.round_trips - before == 1
+    await asyncio.gather(*(shared.settle(each, tokens=1) for each in held))
+    assert client.round_trips - before == 2
+
+
+async def test_scripts_that_redis_has_forgotten_are_sent_again(
+    shared: RedisLimiter, raw: redis.Redis
+) -> None:
+    held = await reserve(shared, "before")
+    raw.script_flush()
+
+    await shared.settle(held, tokens=1)
+    raw.script_flush()
+
+    assert (await reserve(shared, "after")).standings[1].remaining == 989
+
+
+async def test_without_limits_redis_is_not_asked(shared: RedisLimiter, client: Redis) -> None:
+    held = await shared.reserve("r", "acme", (), tokens=5)
+    await shared.settle(held, tokens=5)
+
+    assert client.round_trips == 0
+
+
+async def test_an_id_that_has_ended_is_a_fault_of_the_caller(shared: RedisLimiter) -> None:
+    await shared.settle(await reserve(shared, "once"), tokens=1)
+
+    with pytest.raises(ValueError, match="'once' has ended"):
+        await reserve(shared, "once")
+
+
+async def test_while_redis_is_gone_the_policy_decides(
+    limiter: RedisLimiter, mortal: RedisServer, policy: str
+) -> None:
+    mortal.kill()
+
+    if policy == "refuse":
+        with pytest.raises(LimitsUnavailable) as raised:
+            await reserve(limiter, "r")
+        assert (raised.value.retry_after, limiter.counts.unavailable) == (1.0, 1)
+    else:
+        held = await reserve(limiter, "r")
+        await limiter.settle(held, tokens=10)
+        counts = limiter.counts
+        assert (counts.allowed_unseen, counts.held_locally) == {
+            "allow": (1, 0),
+            "local": (0, 1),
+        }[policy]
+    assert limiter.counts.store_failures == 1
+
+
+async def test_the_local_share_is_the_limit_by_the_number_of_replicas(
+    limiter: RedisLimiter, mortal: RedisServer
+) -> None:
+    mortal.kill()
+
+    held = [await reserve(limiter, f"r{number}") for number in range(12)]  # of 50 // 4 places
+    with pytest.raises(LimitExceeded):
+        await reserve(limiter, "more")
+    await limiter.settle(held[0], tokens=0)
+
+    assert (await reserve(limiter, "again")).standings[3].remaining == 0
+
+
+async def test_what_no_share_can_hold_is_refused_as_unavailable_and_not_as_too_large(
+    limiter: RedisLimiter, mortal: RedisServer
+) -> None:
+    mortal.kill()
+
+    with pytest.raises(LimitsUnavailable):
+        await reserve(limiter, "r", tokens=251)
+    with pytest.raises(RequestExceedsLimit):
+        await reserve(limiter, "r", tokens=1001)
+
+
+async def test_after_a_few_failures_nobody_waits_for_redis(
+    limiter: RedisLimiter, mortal: RedisServer, mortal_client: Redis
+) -> None:
+    mortal.freeze()
+    await asyncio.gather(*(reserve(limiter, f"r{number}") for number in range(FAILURES)))
+    assert not limiter.reachable
+    before = mortal_client.round_trips
+
+    held = await reserve(limiter, "quick")
+    await limiter.settle(held, tokens=1)
+
+    assert mortal_client.round_trips == before
+    assert limiter.counts.held_locally == FAILURES + 1
+
+
+async def test_a_reservation_whose_answer_was_lost_is_cancelled_once_redis_is_back(
+    limiter: RedisLimiter, mortal: RedisServer
+) -> None:
+    await limiter.settle(await reserve(limiter, "warm"), tokens=0)
+    mortal.freeze()
+    await reserve(limiter, "unanswered")
+    mortal.thaw()
+
+    await limiter._leases.pass_once()
+
+    held = await reserve(limiter, "after")
+    assert [standing.remaining for standing in held.standings] == [98, 990, 9990, 49, 98, 990, 49]
+
+
+async def test_a_caller_that_leaves_while_reserving_leaves_nothing_behind(
+    shared: RedisLimiter, raw: redis.Redis
+) -> None:
+    task = asyncio.get_running_loop().create_task(reserve(shared, "left"))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    await shared._leases.repeat()
+
+    assert (await reserve(shared, "next")).standings[0].remaining == 99
+    assert places(raw) == 2
+
+
+async def test_a_caller_that_leaves_while_settling_has_settled(
+    shared: RedisLimiter, raw: redis.Redis
+) -> None:
+    held = await reserve(shared, "left", tokens=100)
+    task = asyncio.get_running_loop().create_task(shared.settle(held, tokens=30))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    await shared._leases.repeat()
+
+    assert (await reserve(shared, "next")).standings[1].remaining == 960
+    assert places(raw) == 2
+
+
+async def test_what_could_not_be_settled_is_settled_once_redis_is_back(
+    limiter: RedisLimiter, mortal: RedisServer, mortal_client: Redis
+) -> None:
+    first, second = await reserve(limiter, "a", 100), await reserve(limiter, "b", 100)
+    mortal.freeze()
+    await limiter.settle(first, tokens=20)
+    limiter._breaker.trip()
+    await limiter.settle(second, tokens=30)
+    mortal.thaw()
+
+    await limiter._leases.pass_once()
+
+    assert limiter.reachable
+    held = await reserve(limiter, "c")
+    assert [held.standings[i].remaining for i in (1, 3)] == [940, 49]
+
+
+async def test_a_request_taken_from_the_share_is_settled_there(
+    limiter: RedisLimiter, mortal: RedisServer
+) -> None:
+    mortal.kill()
+    held = await reserve(limiter, "r", tokens=250)
+    mortal.start()
+    limiter._breaker.reached()
+
+    await limiter.settle(held, tokens=50)
+    await limiter.settle(held, tokens=50)
+    await limiter.settle(replace(held, settled=False, limits=()), tokens=50)
+
+    mortal.kill()
+    assert (await reserve(limiter, "s", tokens=200)).standings[1].remaining == 0
+
+
+async def test_settling_late_is_counted(shared: RedisLimiter, ticker: Ticker) -> None:
+    held = await reserve(shared, "r")
+    ticker.ms += 15_000
+    await shared._leases.sweep()
+
+    await shared.settle(held, tokens=10)
+
+    assert (shared.counts.expired, shared.counts.late) == (1, 1)
+
+
+async def test_opened_it_renews_and_closed_it_leaves_no_task(
+    shared: RedisLimiter, client: Redis
+) -> None:
+    async with shared:
+        assert len(asyncio.all_tasks()) > 1
+        await reserve(shared, "r")
+
+    await client.aclose()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
