@@ -100,10 +100,13 @@ class Attempts:
             ) as answer:
                 record.status = answer.status
                 await self._judge(answer, candidate, record)
+                held: Answer
                 if call.stream:
-                    yield await self._streamed(sent, answer, candidate, tally, deadline)
+                    held = await self._streamed(sent, answer, candidate, tally, deadline)
                 else:
-                    yield await self._whole(sent, answer, candidate, tally)
+                    held = await self._whole(sent, answer, candidate, tally)
+                deadline.pause()  # from here on it may be the client that is slow
+                yield held
 
     def _await_content(self, deadline: Deadline) -> None:
         patience = self._timeouts.first_content_of(stream=self._call.stream)

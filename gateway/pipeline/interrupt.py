@@ -23,17 +23,22 @@ class Interrupt:
     passes through unchanged.
     """
 
-    __slots__ = ("_task", "_uncancelled", "error")
+    __slots__ = ("_is_over", "_task", "_uncancelled", "error")
 
     def __init__(self) -> None:
         self.error: Exception | None = None
         self._task: asyncio.Task[object] | None = None
         self._uncancelled = 0
+        self._is_over = False
 
     def __call__(self, error: Exception) -> None:
-        if self.error is None and self._task is not None:
+        if self.error is None and self._task is not None and not self._is_over:
             self.error = error
             self._task.cancel()
+
+    def disarm(self) -> None:
+        """From now on calls do nothing: what they would cut short is over."""
+        self._is_over = True
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()

@@ -9,6 +9,9 @@ from .interrupt import ClientHungUp
 HUNG_UP = 499
 """The status in the record of a request whose client left; no client ever sees it."""
 
+LEFT = "client_hung_up"
+"""The error of a request, or of an attempt, whose client left."""
+
 
 def code_of(error: BaseException) -> str:
     """The word under which logs and metrics count an error: never text from outside."""
@@ -18,7 +21,7 @@ def code_of(error: BaseException) -> str:
         case GatewayError() | ProviderError():
             return error.code or error.type
         case ClientHungUp() | asyncio.CancelledError():
-            return "client_hung_up"
+            return LEFT
         case _:
             return str(InternalError.code)
 

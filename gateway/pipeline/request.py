@@ -31,9 +31,12 @@ from ..telemetry.record import AttemptRecord
 from .attempt import Answer, Attempts, Call, Streamed
 from .events import Tally
 from .interrupt import ClientHungUp, Interrupt
-from .outcome import code_of, conclude
+from .outcome import LEFT, code_of, conclude
 from .pipeline import Pipeline
 from .retries import Retries
+
+EARLY = 0.002
+"""Seconds by which a timer may fire too early: uvloop counts whole milliseconds."""
 
 
 class LeaseLost(GatewayError):
@@ -163,7 +166,7 @@ class Request:
         pause = retries.pause(self._soonest(route))
         if pause is None:
             return deque()
-        await asyncio.sleep(pause)
+        await asyncio.sleep(pause + EARLY)
         return deque(
             each for each in self._candidates(route, call) if each.name not in retries.spent_targets
         )
@@ -215,6 +218,7 @@ class Request:
         traceback: TracebackType | None,
     ) -> None:
         ended = error
+        self.interrupt.disarm()  # settling is not cut short
         try:
             await self._release(kind, error, traceback)
         except ProviderError as renamed:  # a deadline that passed has named itself
@@ -291,8 +295,9 @@ class Request:
         record.finish_reasons = tally.finish_reasons
 
     def _left_while_asking(self) -> bool:
-        """Whether the client hung up on an upstream that had the prompt already."""
-        return isinstance(self.interrupt.error, ClientHungUp) and bool(self.record.attempts)
+        """Whether the client hung up on an upstream that may have had the prompt already."""
+        hung_up = isinstance(self.interrupt.error, ClientHungUp)
+        return hung_up and any(each.error == LEFT for each in self.record.attempts[-1:])
 
     def _finish(self, error: BaseException | None) -> None:
         """Stations 10 and 11: health hears of the target, observers of the request."""
