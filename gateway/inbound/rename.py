@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from ..contract.errors import ProviderGarbled
 from ..contract.provider import Seen
 from ..contract.sse import Event
 
@@ -34,7 +35,12 @@ class Renamer:
         self._renamed = b""
 
     def event(self, event: Event, seen: Seen) -> bytes:
-        """The event's bytes for the client; empty where it gets none."""
+        """
+        The event's bytes for the client; empty where it gets none.
+
+        Raises:
+            ProviderGarbled: it has to be written anew, and is nested too deeply for that.
+        """
         payload = seen.payload
         if payload is None:
             return event.raw
@@ -51,24 +57,29 @@ class Renamer:
         return self._first(raw, payload)
 
     def whole(self, content: bytes, seen: Seen) -> bytes:
-        """A whole answer's bytes for the client."""
+        """
+        A whole answer's bytes for the client.
+
+        Raises:
+            ProviderGarbled: as for `event`.
+        """
         payload = seen.payload
         if payload is None:
             return content
         if seen.translated:
-            return orjson.dumps({**payload, "model": self._name})
+            return _written({**payload, "model": self._name})
         if "model" not in payload:
             return content
         span = _span(content)
         if span is None:
-            return orjson.dumps({**payload, "model": self._name})
+            return _written({**payload, "model": self._name})
         return content[: span[0]] + self._quoted + content[span[1] :]
 
     def _first(self, raw: bytes, payload: dict[str, Any]) -> bytes:
         if "model" not in payload:
             return raw
         span = _span(raw)
-        if span is None:
+        if span is None or not raw[: span[0]].splitlines()[-1].startswith(b"data:"):
             return self._anew(payload)
         self._prefix = raw[: span[1]]
         self._renamed = raw[: span[0]] + self._quoted
@@ -77,7 +88,14 @@ class Renamer:
     def _anew(self, payload: dict[str, Any]) -> bytes:
         if "model" in payload:
             payload["model"] = self._name
-        return b"data: " + orjson.dumps(payload) + b"\n\n"
+        return b"data: " + _written(payload) + b"\n\n"
+
+
+def _written(payload: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(payload)
+    except TypeError:
+        raise ProviderGarbled("nested too deeply to be written again") from None
 
 
 def _span(data: bytes) -> tuple[int, int] | None:
