@@ -149,21 +149,19 @@ class Redis:
             self._flights = None
 
     async def _send(self, calls: list[_Call]) -> None:
-        lost: RedisError = RedisConnectionError("given up")
+        lost: RedisError | None = RedisConnectionError("given up")
         try:
             async with asyncio.timeout(max(call.within for call in calls)):
                 await self._exchange(calls)
+            lost = None
         except TimeoutError:
             lost = RedisTimeoutError("no answer within the deadline")
         except (RedisError, OSError) as error:
             lost = RedisConnectionError(str(error))
-        else:
-            return
         finally:
-            if any(not call.answer.done() for call in calls):
-                await self._abandon(calls, lost)
-        waiting, self._waiting = self._waiting, []
-        await self._abandon(waiting, lost)
+            if lost is not None:
+                behind, self._waiting = self._waiting, []
+                await self._abandon(calls + behind, lost)
 
     async def _exchange(self, calls: list[_Call]) -> None:
         connection = await self._connected()

@@ -10,6 +10,9 @@ FAILURES = 5
 WITHIN = 1.0
 """Seconds in which so many failures open it."""
 
+TOGETHER = 0.01
+"""Seconds: calls that shared a round trip fail at once, and are one failure."""
+
 
 class Breaker:
     """Closed at first. `clock` is in seconds and steady."""
@@ -22,6 +25,8 @@ class Breaker:
     def failed(self) -> None:
         """The store did not answer."""
         now = self._clock()
+        if self._failures and now - self._failures[-1] < TOGETHER:
+            return
         self._failures.append(now)
         if len(self._failures) == FAILURES and now - self._failures[0] <= WITHIN:
             self.is_open = True

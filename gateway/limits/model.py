@@ -108,6 +108,9 @@ class Limit:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", f"{self.window.name}:{self.measure}:{self.scope}")
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # a string keeps its hash, and limits are looked up twice a request
+
     def cost(self, tokens: int) -> int:
         """What a request of so many tokens takes from it."""
         return tokens if self.measure == "tokens" else 1

@@ -174,6 +174,17 @@ async def test_closing_fails_what_waits_and_leaves_no_task(server: RedisServer) 
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_a_refused_command_in_a_flight_of_cancelled_waits_is_nobodys(
+    client: Redis,
+) -> None:
+    calls = [client.run(ECHO, (), (number,)) for number in range(3)]
+    for call in calls:
+        call.cancel()
+    await asyncio.sleep(0)
+
+    assert await client.run(ECHO, (), (9,)) == [b"9", 0]
+
+
 async def test_closing_what_was_never_used_is_fine() -> None:
     await open_redis("redis://127.0.0.1:1").aclose()
 

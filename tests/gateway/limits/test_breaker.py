@@ -6,14 +6,22 @@ def test_a_few_failures_close_together_open_it_and_a_probe_closes_it(ticker: Tic
     breaker = Breaker(ticker.seconds)
     for _ in range(FAILURES - 1):
         breaker.failed()
+        ticker.ms += round(WITHIN * 1000) // (FAILURES - 1)
     assert not breaker.is_open
 
-    ticker.ms += round(WITHIN * 1000)
     breaker.failed()
     assert breaker.is_open
 
     breaker.reached()
     breaker.failed()
+    assert not breaker.is_open
+
+
+def test_calls_that_failed_together_are_one_failure(ticker: Ticker) -> None:
+    breaker = Breaker(ticker.seconds)
+    for _ in range(10 * FAILURES):
+        breaker.failed()
+
     assert not breaker.is_open
 
 

@@ -14,7 +14,7 @@ from gateway.limits.model import AtOnce, Counts, Limit, Reservation
 from gateway.limits.redis import RedisLimiter
 from gateway.limits.scripts import RENEWED_AT_ONCE, Scripts
 from gateway.limits.settings import LimitsSettings
-from gateway.redis import Redis, open_redis
+from gateway.redis import Redis, Script, open_redis
 from tests.support.redis_server import RedisServer
 from tests.support.ticker import Ticker
 
@@ -220,10 +220,13 @@ def unreachable(mortal: RedisServer, mortal_client: Redis, ticker: Ticker) -> Un
 
 
 async def test_an_outage_is_noticed_in_the_background_and_so_is_its_end(
-    unreachable: Unreachable,
+    unreachable: Unreachable, ticker: Ticker
 ) -> None:
     unreachable.server.kill()
-    await unreachable.leases.sweep()
+    for _ in range(FAILURES):
+        assert not unreachable.breaker.is_open
+        await unreachable.leases.sweep()
+        ticker.ms += 100
     assert unreachable.breaker.is_open
     failures = unreachable.counts.store_failures
     assert failures >= FAILURES
@@ -282,31 +285,110 @@ async def test_it_starts_while_the_store_is_out_of_reach(unreachable: Unreachabl
     await unreachable.leases.aclose()
 
 
+class Paces(Random):
+    """Chance that tells when a pass is over, by being asked for the next pause."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.asked = asyncio.Event()
+
+    def uniform(self, a: float, b: float) -> float:
+        self.asked.set()
+        return super().uniform(a, b)
+
+    async def two_passes(self) -> None:
+        """One may have begun before."""
+        for _ in range(2):
+            self.asked.clear()
+            await self.asked.wait()
+
+
 @pytest.fixture
-def brisk(client: Redis) -> RedisLimiter:
-    """A limiter in real time, with leases of 1 s."""
-    return RedisLimiter(client, LimitsSettings(lease=1, sweep=0.05))
+def paces() -> Paces:
+    return Paces()
+
+
+@pytest.fixture
+def brisk(client: Redis, ticker: Ticker, paces: Paces) -> RedisLimiter:
+    """A limiter that seldom pauses."""
+    settings = LimitsSettings(lease=15, sweep=0.01)
+    return RedisLimiter(client, settings, clock=ticker.seconds, now=ticker, random=paces)
 
 
 async def test_it_works_by_itself_once_opened_and_repeats_a_last_time_when_closed(
-    brisk: RedisLimiter,
+    brisk: RedisLimiter, paces: Paces, ticker: Ticker
 ) -> None:
     async with brisk:
-        held = await hold(brisk, "a")
-        dead = await hold(brisk, "b")
+        held, dead = await hold(brisk, "a"), await hold(brisk, "b")
         brisk._leases.release(dead)
-        while brisk.counts.expired == 0:
-            await asyncio.sleep(0.02)
+        for _ in range(3):
+            ticker.ms += LEASE // 3
+            await paces.two_passes()
         assert not held.lost
+        assert brisk.counts.expired == 1
         brisk._leases.repeat_later(held, "S", 0)
 
     assert brisk._leases._unanswered == {}
-    assert brisk.counts.expired == 1
     await brisk.aclose()
 
 
-async def test_a_fault_of_ours_is_not_taken_for_an_outage(renewed: Leases) -> None:
-    renewed.hold(Reservation("a", "NOT A TENANT", PLACES, 0))
+async def test_a_store_that_fails_while_sweeping_is_noticed(
+    shared: RedisLimiter, renewed: Leases, other: RedisLimiter, ticker: Ticker
+) -> None:
+    await hold(shared, "a")
+    ticker.ms += LEASE
+    expire = Script("return redis.error_reply('ERR no')")
+    shared._scripts._settle = expire
+
+    await renewed.pass_once()
+
+    assert shared.counts.store_failures == 1
+    assert shared.counts.expired == 0
+
+
+async def test_a_pass_ends_where_the_store_is_still_gone(unreachable: Unreachable) -> None:
+    unreachable.server.kill()
+    unreachable.breaker.trip()
+    unreachable.leases.repeat_later(Reservation("a", "acme", PLACES, 0), "S", 0)
+
+    await unreachable.leases.pass_once()
+    await unreachable.leases.open()
+    await unreachable.leases.aclose()
+
+    assert len(unreachable.leases._unanswered) == 1
+    assert unreachable.counts.store_failures == 0
+
+
+async def test_a_call_that_was_replaced_while_it_was_repeated_is_repeated_again(
+    renewed: Leases,
+) -> None:
+    held = Reservation("a", "acme", PLACES, 0)
+    renewed.repeat_later(held, "C", 0)
+    repeating = asyncio.get_running_loop().create_task(renewed.repeat())
+    await asyncio.sleep(0)
+    renewed.repeat_later(held, "S", 0)
+
+    await repeating
+
+    assert list(renewed._unanswered) == ["a"]
+
+
+async def test_a_fault_of_ours_is_not_taken_for_an_outage(
+    shared: RedisLimiter, renewed: Leases
+) -> None:
+    renewed.repeat_later(Reservation("a", "NOT A TENANT", PLACES, 0), "S", 0)
 
     with pytest.raises(ValueError, match="can not be part of a key"):
-        await renewed.renew()
+        await renewed.repeat()
+    assert shared.counts.store_failures == 0
+
+
+async def test_what_another_has_expired_first_is_not_counted(
+    shared: RedisLimiter, renewed: Leases, other: RedisLimiter, ticker: Ticker
+) -> None:
+    await hold(shared, "a")
+    ticker.ms += LEASE
+
+    await asyncio.gather(renewed.sweep(), other._leases.sweep())
+
+    assert shared.counts.expired + other.counts.expired == 1

@@ -165,10 +165,13 @@ async def test_what_no_share_can_hold_is_refused_as_unavailable_and_not_as_too_l
 
 
 async def test_after_a_few_failures_nobody_waits_for_redis(
-    limiter: RedisLimiter, mortal: RedisServer, mortal_client: Redis
+    limiter: RedisLimiter, mortal: RedisServer, mortal_client: Redis, ticker: Ticker
 ) -> None:
-    mortal.freeze()
-    await asyncio.gather(*(reserve(limiter, f"r{number}") for number in range(FAILURES)))
+    mortal.kill()
+    for number in range(FAILURES):
+        assert limiter.reachable
+        await reserve(limiter, f"r{number}")
+        ticker.ms += 50
     assert not limiter.reachable
     before = mortal_client.round_trips
 
@@ -177,6 +180,19 @@ async def test_after_a_few_failures_nobody_waits_for_redis(
 
     assert mortal_client.round_trips == before
     assert limiter.counts.held_locally == FAILURES + 1
+
+
+async def test_a_hanging_redis_costs_a_request_its_deadline_and_no_more(
+    limiter: RedisLimiter, mortal: RedisServer, mortal_client: Redis
+) -> None:
+    mortal.freeze()
+    before = mortal_client.round_trips
+
+    held = await asyncio.gather(*(reserve(limiter, f"r{number}") for number in range(12)))
+
+    assert len(held) == limiter.counts.held_locally == 12
+    assert mortal_client.round_trips - before == 1
+    assert limiter.reachable
 
 
 async def test_a_reservation_whose_answer_was_lost_is_cancelled_once_redis_is_back(

@@ -63,7 +63,7 @@ def test_a_plan_limits_what_it_names_and_nothing_else() -> None:
         Limit("tenant:a", "tokens", 1, Calendar("day")),
         Limit("tenant:a", "concurrency", 5, AtOnce()),
     )
-    assert limits_of(PlanSettings(), "tenant:a") == ()
+    assert limits_of(PlanSettings(), "tenant:a") == limits_of(PlanSettings(tokens=None), "x") == ()
 
 
 def test_an_unknown_setting_is_refused() -> None:
