@@ -1,0 +1,107 @@
+"""What outlives a request: slots, those on their way, the ids they are found by."""
+
+import asyncio
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.contract.errors import Draining, ProviderBusy
+from gateway.pipeline.pipeline import Slots
+from gateway.telemetry.context import PassedOn
+from providers.vllm import VLLM
+from tests.support.pipeline import GOOD, HEADERS, Gate, pipeline_of, refuses, streams, text
+
+TRACEPARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def provider(name: str, bound: int | None) -> VLLM:
+    settings = {"kind": "vllm", "base_url": "http://h", "max_concurrency": bound}
+    return VLLM(name, VLLM.Settings.model_validate(settings))
+
+
+@given(
+    bounds=st.lists(st.none() | st.integers(1, 3), min_size=1, max_size=3),
+    steps=st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=40),
+)
+def test_no_provider_holds_more_than_its_bound_and_none_is_refused_below_it(
+    bounds: list[int | None], steps: list[tuple[int, bool]]
+) -> None:
+    providers = [provider(str(number), bound) for number, bound in enumerate(bounds)]
+    taken = [0] * len(providers)
+    slots = Slots()
+
+    for which, takes in steps:
+        number = which % len(providers)
+        bound = bounds[number]
+        if not takes:
+            if taken[number]:
+                slots.give_back(providers[number])
+                taken[number] -= 1
+        elif bound is not None and taken[number] == bound:
+            with pytest.raises(ProviderBusy):
+                slots.take(providers[number])
+        else:
+            slots.take(providers[number])
+            taken[number] += 1
+        assert slots.taken() == sum(taken)
+
+
+async def test_requests_on_their_way_are_counted_and_can_all_be_ended() -> None:
+    gates = [Gate() for _ in range(3)]
+    bench = pipeline_of([streams(text("x"), gate) for gate in gates])
+
+    async def ask() -> None:
+        with pytest.raises(Draining):
+            await bench.ask()
+
+    async with asyncio.TaskGroup() as group:
+        for gate in gates:
+            group.create_task(ask())
+            await gate.reached.wait()
+        assert bench.pipeline.live == 3
+        bench.pipeline.cut(Draining("shutting down"))
+
+    assert [each.outcome for each in bench.heard.records] == ["cut"] * 3
+    bench.check_nothing_is_left()
+
+
+async def test_every_observer_hears_of_a_request_once_at_each_end() -> None:
+    bench = pipeline_of(GOOD)
+
+    await bench.ask()
+    await bench.ask()
+
+    assert bench.heard.began_ == ["chat", "chat"]
+    assert len({each.request_id for each in bench.heard.records}) == 2
+
+
+async def test_an_id_is_the_gateways_own_whatever_the_client_calls_its_request() -> None:
+    bench = pipeline_of(GOOD)
+
+    record = bench.pipeline.record("chat", [(b"x-request-id", b"theirs")], "theirs")
+
+    assert re.fullmatch("[0-9A-HJKMNP-TV-Z]{26}", record.request_id)
+    assert record.client_request_id == "theirs"
+    assert record.trace is None
+
+
+async def test_a_callers_trace_goes_on_with_every_attempt() -> None:
+    bench = pipeline_of(refuses(503), GOOD)
+    request = bench.request()
+    request.record.trace = PassedOn().trace_of([*HEADERS, (b"traceparent", TRACEPARENT)])
+
+    await bench.ask(request)
+
+    sent = [each.headers.get("traceparent") for each in bench.upstreams.requests]
+    assert sent == [TRACEPARENT.decode()] * 2
+
+
+async def test_a_clients_own_headers_go_no_further() -> None:
+    bench = pipeline_of(GOOD)
+
+    await bench.ask()
+
+    (sent,) = bench.upstreams.requests
+    assert set(sent.headers) == {"accept-encoding", "content-type", "x-request-id"}
