@@ -1,25 +1,60 @@
-from gateway.limits.plans import Plans
-from gateway.limits.settings import PlanSettings, limits_of
+"""A caller has its tenant's limits, and its key's own beside them."""
 
-DEFAULT = PlanSettings(requests="600/minute")
-SMALL = PlanSettings(concurrency=2)
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.limits import Limit, MemoryLimiter, Plans, PlanSettings, limits_of
+
+PLANS = {
+    "none": PlanSettings(),
+    "small": PlanSettings(requests="10/minute"),
+    "large": PlanSettings(requests="100/minute; 1000/hour", tokens="5000/minute", concurrency=3),
+}
+names = st.sampled_from(sorted(PLANS))
 
 
-def test_a_caller_is_held_to_its_tenants_plan_and_to_its_keys_own() -> None:
-    plans = Plans({"default": DEFAULT, "small": SMALL})
+def limits(plan: str, key_plan: str | None = None, key_id: str = "k1") -> tuple[Limit, ...]:
+    return Plans(PLANS).limits_of(tenant="acme", plan=plan, key_id=key_id, key_plan=key_plan)
 
-    alone = plans.limits_of(tenant="acme", plan="default", key_id="k1", key_plan=None)
-    both = plans.limits_of(tenant="acme", plan="default", key_id="k2", key_plan="small")
 
-    assert alone == limits_of(DEFAULT, "tenant:acme")
-    assert both == alone + limits_of(SMALL, "key:k2")
+@given(names, st.none() | names)
+def test_a_callers_limits_are_its_tenants_and_its_keys(plan: str, key_plan: str | None) -> None:
+    expected = limits_of(PLANS[plan], "tenant:acme")
+    if key_plan is not None:
+        expected += limits_of(PLANS[key_plan], "key:k1")
+
+    assert limits(plan, key_plan) == expected
+
+
+def test_a_plan_that_limits_nothing_makes_no_limit() -> None:
+    assert limits("none") == ()
 
 
 def test_limits_are_made_once_for_each_key() -> None:
-    plans = Plans({"default": DEFAULT})
+    plans = Plans(PLANS)
+    caller = {"tenant": "acme", "plan": "large", "key_id": "k1", "key_plan": "small"}
 
-    first, again = (
-        plans.limits_of(tenant="acme", plan="default", key_id="k1", key_plan=None) for _ in range(2)
-    )
+    assert plans.limits_of(**caller) is plans.limits_of(**caller)
+    assert plans.limits_of(**{**caller, "key_id": "k2"}) != plans.limits_of(**caller)
 
-    assert first is again
+
+def test_keys_of_a_tenant_share_its_limits_and_not_their_own() -> None:
+    one, other = limits("small", "small", "k1"), limits("small", "small", "k2")
+
+    assert one[0].name == other[0].name
+    assert one[1].name != other[1].name
+
+
+async def test_what_one_key_uses_the_tenants_other_keys_can_not() -> None:
+    limiter = MemoryLimiter()
+    for number in range(10):
+        await limiter.reserve(f"r{number}", "acme", limits("small", key_id="k1"), tokens=0)
+
+    with pytest.raises(Exception, match="Rate limit reached for requests"):
+        await limiter.reserve("r10", "acme", limits("small", key_id="k2"), tokens=0)
+
+
+def test_a_plan_that_is_not_configured_is_a_fault_of_ours() -> None:
+    with pytest.raises(KeyError):
+        limits("unheard-of")
