@@ -61,17 +61,20 @@ class Server:
         lines = [line for line in self.output.splitlines() if line.startswith("{")]
         return [told for line in lines if (told := json.loads(line)).get("event") == event]
 
+    def told(self, count: int) -> list[Json]:
+        """The lines of all requests, as soon as there are so many: they are written later."""
+        until(lambda: len(self.records()) >= count)
+        return self.records()
+
     def record(self, request_id: str) -> Json:
         """The one line of that request, as soon as it is there."""
-        found: list[Json] = []
 
-        def is_there() -> bool:
-            found[:] = [each for each in self.records() if each["request_id"] == request_id]
-            return bool(found)
+        def found() -> list[Json]:
+            return [each for each in self.records() if each["request_id"] == request_id]
 
-        until(is_there)
-        assert len(found) == 1
-        return found[0]
+        until(lambda: bool(found()))
+        [record] = found()
+        return record
 
     def terminate(self) -> None:
         """Ask it to stop, as a service manager does."""
