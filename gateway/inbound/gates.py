@@ -11,7 +11,7 @@ from hmac import compare_digest
 
 from fastapi import Request as HttpRequest
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import SecretStr
 from starlette.routing import BaseRoute
 
@@ -78,7 +78,13 @@ class OperatorGate(Gate):
             raise InvalidKey
 
 
-def gates_of(route: APIRoute) -> list[Gate]:
+def api_routes(routes: Iterable[BaseRoute]) -> list[RouteContext]:
+    """FastAPI's own routes among them, those of included routers too."""
+    contexts = iter_route_contexts(list(routes))
+    return [each for each in contexts if isinstance(each.original_route, APIRoute)]
+
+
+def gates_of(route: RouteContext) -> list[Gate]:
     """The gates that a route depends on."""
     return [call for call in _calls(route.dependant) if isinstance(call, Gate)]
 
@@ -88,8 +94,8 @@ def check(routes: Iterable[BaseRoute]) -> None:
     Raises:
         TypeError: a route does not say, in exactly one way, who may call it.
     """
-    for route in routes:
-        if isinstance(route, APIRoute) and len(gates_of(route)) != 1:
+    for route in api_routes(routes):
+        if len(gates_of(route)) != 1:
             raise TypeError(f"route {route.path} must depend on exactly one gate")
 
 
