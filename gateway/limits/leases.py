@@ -147,7 +147,7 @@ class Leases:
         for (request_id, call), answer in zip(due, answers, strict=True):
             if isinstance(answer, BaseException):
                 self._failed(answer)
-            elif self._unanswered.get(request_id) is call:
+            if not isinstance(answer, RedisError) and self._unanswered.get(request_id) is call:
                 del self._unanswered[request_id]
 
     async def sweep(self) -> None:
@@ -214,6 +214,7 @@ class Leases:
         reservation.lose()
 
     def _failed(self, error: BaseException) -> None:
-        if not isinstance(error, RedisError):
-            raise error
-        self.failed(error)
+        if isinstance(error, RedisError):
+            self.failed(error)
+        else:  # say, a record that another version has stored: the others must still be renewed
+            _log.error("limits_call_failed", error=repr(error))

@@ -9,6 +9,7 @@ import redis
 
 from gateway.limits import leases
 from gateway.limits.breaker import FAILURES, Breaker
+from gateway.limits.keys import shard_keys, shard_of
 from gateway.limits.leases import Leases
 from gateway.limits.model import AtOnce, Counts, Limit, Reservation
 from gateway.limits.redis import RedisLimiter
@@ -373,14 +374,29 @@ async def test_a_call_that_was_replaced_while_it_was_repeated_is_repeated_again(
     assert list(renewed._unanswered) == ["a"]
 
 
-async def test_a_fault_of_ours_is_not_taken_for_an_outage(
-    shared: RedisLimiter, renewed: Leases
+async def test_a_record_that_makes_no_sense_stops_nothing_else(
+    shared: RedisLimiter, renewed: Leases, raw: redis.Redis, ticker: Ticker
 ) -> None:
+    stored, ends, _ = shard_keys(shard_of("acme"))
+    raw.hset(stored, "odd", "acme|not,an,entry")
+    raw.zadd(ends, {"odd": 1})
+    held = await hold(shared, "a")
+
+    for _ in range(4):
+        ticker.ms += LEASE // 3
+        await renewed.pass_once()
+
+    assert not held.lost
+    assert shared.reachable
+    assert shared.counts.store_failures == 0
+
+
+async def test_a_call_that_makes_no_sense_is_repeated_once(renewed: Leases) -> None:
     renewed.repeat_later(Reservation("a", "NOT A TENANT", PLACES, 0), "S", 0)
 
-    with pytest.raises(ValueError, match="can not be part of a key"):
-        await renewed.repeat()
-    assert shared.counts.store_failures == 0
+    await renewed.repeat()
+
+    assert renewed._unanswered == {}
 
 
 async def test_what_another_has_expired_first_is_not_counted(
