@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.contract.provider import Operation
@@ -43,6 +43,7 @@ def prompt(body: dict[str, Any]) -> int:
     return prompt_tokens("chat", body)
 
 
+@settings(max_examples=60, deadline=None)
 @given(OPERATIONS, st.dictionaries(st.sampled_from(FIELDS), JSON), st.integers(0, 9) | st.none())
 def test_any_json_has_an_estimate(
     operation: Operation, body: dict[str, Any], cap: int | None

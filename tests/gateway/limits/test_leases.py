@@ -16,6 +16,7 @@ from gateway.limits.redis import RedisLimiter
 from gateway.limits.scripts import RENEWED_AT_ONCE, Scripts
 from gateway.limits.settings import LimitsSettings
 from gateway.redis import Redis, Script, open_redis
+from tests.support.paces import Paces
 from tests.support.redis_server import RedisServer
 from tests.support.ticker import Ticker
 
@@ -284,24 +285,6 @@ async def test_it_starts_while_the_store_is_out_of_reach(unreachable: Unreachabl
 
     assert unreachable.breaker.is_open
     await unreachable.leases.aclose()
-
-
-class Paces(Random):
-    """Chance that tells when a pass is over, by being asked for the next pause."""
-
-    def __init__(self) -> None:
-        super().__init__(1)
-        self.asked = asyncio.Event()
-
-    def uniform(self, a: float, b: float) -> float:
-        self.asked.set()
-        return super().uniform(a, b)
-
-    async def two_passes(self) -> None:
-        """One may have begun before."""
-        for _ in range(2):
-            self.asked.clear()
-            await self.asked.wait()
 
 
 @pytest.fixture

@@ -316,7 +316,7 @@ def check(machine: Callable[[], Machine], examples: int) -> None:
 
 
 def test_the_limiter_in_process_agrees_with_the_model() -> None:
-    check(InProcess, 150)
+    check(InProcess, 100)
 
 
 def test_the_limiter_on_redis_agrees_with_the_model(redis_server: RedisServer) -> None:
