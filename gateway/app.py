@@ -149,7 +149,7 @@ class Gateway:
             data.append(operations)
         else:
             probes = probes_router(self._status)
-            self.admin = Edge({}, create_api([probes, operations], docs=docs))
+            self.admin = Edge({}, create_api([probes, operations], docs=docs, inference=()))
         endpoints = {
             route.path: Inference(route, pipeline, self.config.http) for route in INFERENCE
         }

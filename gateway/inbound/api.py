@@ -19,15 +19,20 @@ from ..contract.errors import GatewayError, InternalError, InvalidRequest
 from .documents import openapi
 from .errors import error_body, error_headers
 from .gates import check
+from .routes import INFERENCE, InferenceRoute
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def create_api(
-    routers: Sequence[APIRouter], *, docs: bool, lifespan: Lifespan | None = None
+    routers: Sequence[APIRouter],
+    *,
+    docs: bool,
+    inference: Sequence[InferenceRoute] = INFERENCE,
+    lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """
-    An application of those routes.
+    An application of those routes; its document tells of the `inference` beside it, too.
 
     Raises:
         TypeError: a route does not say who may call it.
@@ -51,7 +56,7 @@ def create_api(
 
     def document() -> dict[str, Any]:
         if api.openapi_schema is None:
-            api.openapi_schema = openapi(api)
+            api.openapi_schema = openapi(api, inference)
         return api.openapi_schema
 
     api.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation has it

@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's own routes, and the inference routes from their table."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from .. import __version__
 from ..contract.answers import ErrorBody
-from .routes import INFERENCE, InferenceRoute
+from .routes import InferenceRoute
 
 _REF = "#/components/schemas/{model}"
 _REFUSALS = {
@@ -24,8 +25,8 @@ _REFUSALS = {
 }
 
 
-def openapi(app: FastAPI) -> dict[str, Any]:
-    """The document, with every route that the gateway answers."""
+def openapi(app: FastAPI, inference: Sequence[InferenceRoute]) -> dict[str, Any]:
+    """The document, with every route that the listener answers."""
     document = get_openapi(
         title="Lockgate",
         version=__version__,
@@ -34,7 +35,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     )
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    models = {m for route in INFERENCE for m in (route.request, route.answer)} | {ErrorBody}
+    models = {m for route in inference for m in (route.request, route.answer)} | {ErrorBody}
     _, definitions = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda m: m.__name__)],
         ref_template=_REF,
@@ -42,7 +43,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     schemas.update(definitions["$defs"])
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     paths = document.setdefault("paths", {})
-    document["paths"] = {route.path: {"post": _operation(route)} for route in INFERENCE} | paths
+    document["paths"] = {route.path: {"post": _operation(route)} for route in inference} | paths
     return document
 
 
