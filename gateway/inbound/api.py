@@ -5,7 +5,7 @@ Errors have one shape on every route, FastAPI's own included, and an internal on
 its particulars are for the log.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -63,9 +63,11 @@ def create_api(
     return api
 
 
-def _answer(error: GatewayError, status: int | None = None) -> Response:
+def _answer(
+    error: GatewayError, status: int | None = None, more: Mapping[str, str] | None = None
+) -> Response:
     headers = {name.decode(): value.decode() for name, value in error_headers(error)}
-    return JSONResponse(error_body(error), status or error.status, headers)
+    return JSONResponse(error_body(error), status or error.status, {**headers, **(more or {})})
 
 
 async def _gateway_error(_: Request, error: Exception) -> Response:
@@ -84,7 +86,7 @@ async def _http_error(_: Request, error: Exception) -> Response:
     """A path or a method that does not exist."""
     assert isinstance(error, HTTPException), "registered for it"
     told = InvalidRequest(str(error.detail), code="not_found" if error.status_code == 404 else None)
-    return _answer(told, error.status_code)
+    return _answer(told, error.status_code, error.headers)
 
 
 async def _internal_error(_: Request, __: Exception) -> Response:
