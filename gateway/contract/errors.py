@@ -109,7 +109,7 @@ class BodyTooSlow(GatewayError):
 
 
 class BodyTooLarge(GatewayError):
-    """The body is larger than `limits.max_body`; no more of it was read."""
+    """The body is larger than `http.max_body`; no more of it was read."""
 
     status, code = 413, "request_too_large"
 

@@ -9,7 +9,7 @@ is loaded only where it is used.
 from .estimate import MARGIN, output_tokens, prompt_tokens, reserved_tokens
 from .headers import ratelimit_headers
 from .memory import MemoryLimiter
-from .model import Counts, Limit, Limiter, Reservation, Standing
+from .model import Counts, Limit, Limiter, LimitReached, Reservation, Standing
 from .plans import Plans
 from .settings import LimitsSettings, PlanSettings, limits_of
 
@@ -20,6 +20,7 @@ __all__ = [
     "Plans",
     "Limit",
     "Limiter",
+    "LimitReached",
     "Reservation",
     "Standing",
     "Counts",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Self
 
 from .counters import Counter, Instant, counter_of
-from .model import Counts, Limit, Reservation, Standing, check_fits, exceeded
+from .model import Counts, Limit, LimitReached, Reservation, Standing, check_fits
 
 AHEAD = 60_000
 """Milliseconds that a clock may step back and be held still; a longer step is believed."""
@@ -64,11 +64,7 @@ class MemoryLimiter:
         if request_id not in self._open:
             self._check(now, limits, counters, tokens)
             self._open[request_id] = self._take(now, limits, counters, tokens)
-        standings = tuple(
-            Standing(limit, max(0, limit.amount - counter.used(now)), counter.resets_in(now) / 1000)
-            for limit, counter in zip(limits, counters, strict=True)
-        )
-        return Reservation(request_id, tenant, limits, tokens, standings)
+        return Reservation(request_id, tenant, limits, tokens, _standings(now, limits, counters))
 
     async def settle(self, reservation: Reservation, *, tokens: int) -> None:
         reservation.settled = True
@@ -103,7 +99,7 @@ class MemoryLimiter:
                 refused, longest = limit, wait
         if refused is not None:
             self.counts.refused(refused)
-            raise exceeded(refused, longest)
+            raise LimitReached(refused, longest, _standings(now, limits, counters))
 
     def _take(
         self, now: Instant, limits: tuple[Limit, ...], counters: list[Counter], tokens: int
@@ -141,3 +137,12 @@ class MemoryLimiter:
 def _held(now: int, last: int) -> int:
     """The clock that never runs backwards, unless it had run far ahead."""
     return now if last > now + AHEAD else max(now, last)
+
+
+def _standings(
+    now: Instant, limits: tuple[Limit, ...], counters: list[Counter]
+) -> tuple[Standing, ...]:
+    return tuple(
+        Standing(limit, max(0, limit.amount - counter.used(now)), counter.resets_in(now) / 1000)
+        for limit, counter in zip(limits, counters, strict=True)
+    )

@@ -251,11 +251,15 @@ def check_fits(limits: tuple[Limit, ...], tokens: int, counts: Counts) -> None:
             )
 
 
-def exceeded(limit: Limit, wait: int) -> LimitExceeded:
-    """The refusal by a limit that has room again after `wait` milliseconds."""
-    return LimitExceeded(
-        f"Rate limit reached for {limit.measure}: {limit.amount} {limit.window}. "
-        f"Please try again in {wait / 1000:g} s.",
-        measure=limit.measure,
-        retry_after=wait / 1000,
-    )
+class LimitReached(LimitExceeded):
+    """The refusal by one limit, with how all of them stand: unchanged."""
+
+    def __init__(self, limit: Limit, wait: int, standings: tuple[Standing, ...]) -> None:
+        """`wait` is milliseconds until the limit has room."""
+        super().__init__(
+            f"Rate limit reached for {limit.measure}: {limit.amount} {limit.window}. "
+            f"Please try again in {wait / 1000:g} s.",
+            measure=limit.measure,
+            retry_after=wait / 1000,
+        )
+        self.standings = standings

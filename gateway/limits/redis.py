@@ -19,7 +19,7 @@ from ..redis import Redis
 from .breaker import Breaker
 from .leases import Leases
 from .memory import MemoryLimiter
-from .model import Counts, Limit, Reservation, Standing, check_fits, exceeded
+from .model import Counts, Limit, LimitReached, Reservation, Standing, check_fits
 from .scripts import Scripts, redis_time
 from .settings import LimitsSettings
 
@@ -129,13 +129,10 @@ class RedisLimiter:
         if how == ENDED:
             raise ValueError(f"request id {reservation.request_id!r} has ended already")
         if how == REFUSED:
-            index, wait = rest
+            index, wait, *rest = rest
             self.counts.refused(limits[index - 1])
-            raise exceeded(limits[index - 1], wait)
-        reservation.standings = tuple(
-            Standing(limit, max(0, limit.amount - used), limit.window.resets_in(now) / 1000)
-            for limit, used in zip(limits, rest, strict=True)
-        )
+            raise LimitReached(limits[index - 1], wait, _standings(limits, rest, now))
+        reservation.standings = _standings(limits, rest, now)
         self.counts.admitted += 1
         self._leases.hold(reservation)
 
@@ -166,3 +163,10 @@ class RedisLimiter:
     def _unavailable(self) -> LimitsUnavailable:
         self.counts.unavailable += 1
         return LimitsUnavailable("Limits can not be checked at the moment.", retry_after=1.0)
+
+
+def _standings(limits: tuple[Limit, ...], used: list[int], now: int) -> tuple[Standing, ...]:
+    return tuple(
+        Standing(limit, max(0, limit.amount - each), limit.window.resets_in(now) / 1000)
+        for limit, each in zip(limits, used, strict=True)
+    )

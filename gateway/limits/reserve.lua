@@ -9,7 +9,7 @@
 --         p  calendar period   width = day | month
 --         c  concurrency       held until settled or until the lease ends
 -- Returns {1, now, reset, used…}          taken; what each limit now has in use
---         {0, now, reset, limit, wait}    refused; the limit to wait for longest, and ms
+--         {0, now, reset, limit, wait, used…}  refused; the limit to wait for longest, and ms
 --         {2, now, reset}                 this id has ended already
 -- An id that is open is answered as at first, and nothing more is taken.
 
@@ -94,9 +94,12 @@ for i = 1, #KEYS - 4 do
     if ms > longest then longest, refused = ms, i end
   end
 end
-if refused > 0 then return {0, now, reset, refused, longest} end
-
 local answer, stored = {1, now, reset}, {}
+if refused > 0 then
+  answer = {0, now, reset, refused, longest}
+  for _, l in ipairs(limits) do answer[#answer + 1] = l.used end
+  return answer
+end
 for i, l in ipairs(limits) do
   if not open then
     local at = take[l.kind](l)

@@ -25,7 +25,7 @@ from ..contract.errors import (
     UnknownModel,
 )
 from ..contract.provider import Operation
-from ..limits import Reservation, Standing, prompt_tokens, reserved_tokens
+from ..limits import LimitReached, Reservation, Standing, prompt_tokens, reserved_tokens
 from ..routing import Candidate, Route, plan
 from ..telemetry.record import AttemptRecord
 from .attempt import Answer, Attempts, Call, Streamed
@@ -123,9 +123,13 @@ class Request:
                 call.operation, call.body, max_output=route.settings.max_output
             )
         self.record.reserved_tokens = tokens
-        self._reservation = await self._pipeline.limiter.reserve(
-            self.record.request_id, caller.tenant, limits, tokens=tokens
-        )
+        try:
+            self._reservation = await self._pipeline.limiter.reserve(
+                self.record.request_id, caller.tenant, limits, tokens=tokens
+            )
+        except LimitReached as refusal:
+            self.standings = refusal.standings
+            raise
         self._reservation.on_lost = self._stop
         self.standings = self._reservation.standings
 

@@ -14,6 +14,7 @@ from gateway.limits.model import (
     Calendar,
     Limit,
     Limiter,
+    LimitReached,
     Measure,
     Reservation,
     Sliding,
@@ -146,6 +147,18 @@ async def test_a_refused_reservation_changes_no_counter(limiter: Limiter) -> Non
         await refused(limiter, *limits, tokens=11)
 
     assert left(await take(limiter, *limits, tokens=10)) == [8, 8, 8, 0]
+
+
+async def test_a_refusal_says_how_every_limit_stands(limiter: Limiter) -> None:
+    requests, tokens = limit("requests", 5), limit("tokens", 100)
+    await take(limiter, requests, tokens, tokens=60)
+
+    with pytest.raises(LimitReached) as raised:
+        await take(limiter, requests, tokens, tokens=41)
+
+    assert [each.limit for each in raised.value.standings] == [requests, tokens]
+    assert [each.remaining for each in raised.value.standings] == [4, 40]
+    assert all(0 < each.reset <= 61 for each in raised.value.standings)
 
 
 async def test_settling_twice_charges_once(limiter: Limiter) -> None:

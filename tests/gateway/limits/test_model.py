@@ -10,12 +10,12 @@ from gateway.limits.model import (
     Calendar,
     Counts,
     Limit,
+    LimitReached,
     Measure,
     Reservation,
     Sliding,
     Unit,
     check_fits,
-    exceeded,
 )
 
 
@@ -67,7 +67,7 @@ def test_a_request_costs_one_but_for_its_tokens(measure: Measure, cost: int) -> 
 def test_a_refusal_says_what_is_used_up_and_how_long_to_wait(
     limit: Limit, kind: str, text: str
 ) -> None:
-    error = exceeded(limit, 1250)
+    error = LimitReached(limit, 1250, ())
 
     assert (error.message, error.type, error.retry_after) == (text, kind, 1.25)
 

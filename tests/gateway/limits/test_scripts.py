@@ -262,7 +262,7 @@ async def test_the_scripts_know_the_calendar(
             ticker.ms = now
             assert (await scripts.reserve(f"a{now}", "acme", limits, 0))[0] == OK
             refusal = await scripts.reserve(f"b{now}", "acme", limits, 0)
-            assert refusal == [REFUSED, now, 1, calendar.resets_in(now)]
+            assert refusal == [REFUSED, now, 1, calendar.resets_in(now), 1]
 
 
 async def test_layouts_are_remembered_but_not_without_end(scripts: Scripts) -> None:
