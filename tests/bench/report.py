@@ -33,7 +33,8 @@ def machine() -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return (
         f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, "
-        f"Python {platform.python_version()}\n{libraries}"
+        f"Python {platform.python_version()}\n{libraries}\n"
+        f"load average before: {os.getloadavg()[0]:.1f} (the figures grow with what else runs)"
     )
 
 
