@@ -1,9 +1,19 @@
-"""What holds for every test: no socket leaves loopback, and the event loop never blocks."""
+"""
+What holds for every test: no socket leaves loopback, and the event loop never blocks.
+
+Properties are held to counts, never to the clock of a machine that is busy with other things.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

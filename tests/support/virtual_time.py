@@ -18,13 +18,14 @@ class _Jumping(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1_000.0
+        self.early = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready:
             if timeout is None:
                 raise Stuck
-            self.now += max(timeout, 0.0)
+            self.now += max(timeout - self.early, 0.0)
         return ready
 
 
@@ -34,6 +35,11 @@ class VirtualTime(asyncio.SelectorEventLoop):
     def __init__(self, *_: Any) -> None:
         self._jumping = _Jumping()
         super().__init__(self._jumping)
+
+    def fire_early(self, seconds: float) -> None:
+        """From now on timers fire so much too early, as uvloop's may by a millisecond."""
+        self._jumping.early = seconds
+        self._clock_resolution = 2 * seconds
 
     def time(self) -> float:
         return self._jumping.now

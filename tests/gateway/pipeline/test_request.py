@@ -56,6 +56,7 @@ from tests.support.pipeline import (
     streams,
     text,
 )
+from tests.support.virtual_time import VirtualTime
 
 BODY = {"model": "chat", "messages": MESSAGES}
 PROMPT = prompt_tokens("chat", BODY)
@@ -213,6 +214,17 @@ async def test_a_refusal_is_waited_out_when_there_is_no_other_target() -> None:
 
     assert bench.upstreams.asked == ["a", "a"]
     assert 3.0 <= clock() - began <= 3.2
+
+
+async def test_a_refusal_is_waited_out_by_timers_that_fire_early_too() -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTime)
+    loop.fire_early(0.001)
+    bench = pipeline_of([refuses(429, retry_after="3"), GOOD], retries={"backoff": 0.0001})
+
+    await bench.ask()
+
+    assert bench.upstreams.asked == ["a", "a"]
 
 
 @pytest.mark.parametrize(("asked_for", "told"), [("7", 7.0), ("0.5", 1.0)])
