@@ -115,10 +115,13 @@ class Leases:
             await self._probe()
         if self._breaker.is_open:
             return
+        failures = self._counts.store_failures
         await self.repeat()
         if self._clock() - self._renewed >= self._settings.lease / 3:
             await self.renew()
         await self.sweep()
+        if self._counts.store_failures > failures:
+            await self._probe()  # without traffic nobody else would notice an outage
 
     async def renew(self) -> None:
         """Extend every lease that is held, and tell the holders of those that are lost."""

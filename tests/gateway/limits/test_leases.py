@@ -241,6 +241,12 @@ async def test_an_outage_is_noticed_in_the_background_and_so_is_its_end(
     assert not unreachable.breaker.is_open
 
 
+async def test_an_outage_is_noticed_without_a_request(unreachable: Unreachable) -> None:
+    unreachable.server.kill()
+    await unreachable.leases.pass_once()
+    assert unreachable.breaker.is_open
+
+
 async def test_a_renewal_that_fails_is_in_doubt_until_one_succeeds(
     unreachable: Unreachable,
 ) -> None:
