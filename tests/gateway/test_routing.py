@@ -83,8 +83,8 @@ def test_weighted_targets_are_all_tried_once_and_those_without_weight_last(
     assert planned.endswith("".join(spare))
 
 
-class Even(Random):
-    """Draws that step evenly through all of [0, 1), one after the other, at the first draw."""
+class FirstDraw(Random):
+    """Its first draw is the given one."""
 
     def __init__(self, first: float) -> None:
         super().__init__(0)
@@ -100,12 +100,18 @@ def test_the_share_of_a_target_is_its_weight(given_: list[int]) -> None:
     total = sum(given_)
 
     first = Counter(
-        names_of(plan(route, "chat", every_up, Even((step + 0.5) / total)))[0]
+        names_of(plan(route, "chat", every_up, FirstDraw((step + 0.5) / total)))[0]
         for step in range(total)
     )
 
     expected = dict(zip("abcdefgh", given_, strict=False))
     assert first == Counter({name: weight for name, weight in expected.items() if weight})
+
+
+def test_a_spare_is_not_drawn_by_the_lowest_of_draws() -> None:
+    route = route_of([0, 3], strategy="weighted")
+
+    assert names_of(plan(route, "chat", every_up, FirstDraw(0.0))) == "ba"
 
 
 def chance_of(order: tuple[int, ...], given_: list[int]) -> float:
