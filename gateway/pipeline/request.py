@@ -167,7 +167,8 @@ class Request:
 
     async def _next_round(self, route: Route, call: Call, retries: Retries) -> deque[Candidate]:
         """All have failed once: wait, then those that may be asked again; empty to give up."""
-        pause = retries.pause(self._soonest(route))
+        left = self._offering(route) - retries.spent_targets
+        pause = retries.pause(self._pipeline.health.soonest(left)) if left else None
         if pause is None:
             return deque()
         await asyncio.sleep(pause + EARLY)
@@ -176,7 +177,14 @@ class Request:
         )
 
     def _soonest(self, route: Route) -> float:
-        return self._pipeline.health.soonest([each.name for each in route.candidates])
+        return self._pipeline.health.soonest(self._offering(route))
+
+    def _offering(self, route: Route) -> set[str]:
+        """Targets, up or down, that speak the operation."""
+        offering = (
+            each for each in route.candidates if self._operation in each.provider.operations
+        )
+        return {each.name for each in offering}
 
     def _final(self, route: Route, error: ProviderError) -> ProviderError:
         """The last error is the one the client hears of, with how long to wait."""

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.contract.errors import Draining, ProviderTimedOut
+from gateway.contract.errors import Draining, ProviderRefused, ProviderTimedOut
+from gateway.health import HealthSettings
 from gateway.limits import prompt_tokens
 from gateway.pipeline import ClientHungUp, Request, Streamed
 from gateway.telemetry.record import Record
@@ -309,6 +310,25 @@ async def test_a_deadline_and_a_hang_up_at_one_instant_end_in_one_of_the_two(
         await bench.ask(request)
 
     assert bench.record.error in {"client_hung_up", "upstream_stalled"}
+    bench.check_nothing_is_left()
+
+
+async def test_a_probe_whose_client_leaves_makes_room_for_the_next() -> None:
+    bench = pipeline_of(
+        [refuses(503), streams(before=(1e6,)), GOOD],
+        health=HealthSettings(consecutive_failures=1, cool_down=10),
+        retries={"attempts": 1},
+    )
+    with pytest.raises(ProviderRefused):
+        await bench.ask()
+    await asyncio.sleep(10)
+    probe = bench.request()
+    with interrupted_after(probe, 1.0), pytest.raises(ClientHungUp):
+        await bench.ask(probe)
+
+    await bench.ask()
+
+    assert bench.health.states()["a/m"].state == "up"
     bench.check_nothing_is_left()
 
 

@@ -205,6 +205,37 @@ async def test_a_target_that_may_have_worked_on_a_request_is_not_asked_again() -
     assert bench.upstreams.asked == ["a", "b", "b"]
 
 
+async def test_nobody_waits_when_there_is_no_target_left_to_ask() -> None:
+    bench = pipeline_of(refuses(500), retries={"backoff": 5.0})
+    clock = asyncio.get_running_loop().time
+    began = clock()
+
+    assert type(await raised_by(bench)) is ProviderFailed
+
+    assert clock() == began
+
+
+async def test_the_wait_is_for_a_target_that_may_still_be_asked() -> None:
+    bench = pipeline_of(refuses(500), [refuses(429, retry_after="3"), GOOD])
+
+    await bench.ask()
+
+    assert bench.upstreams.asked == ["a", "b", "b"]
+
+
+async def test_the_wait_is_for_a_target_that_speaks_the_operation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = pipeline_of(GOOD, [refuses(429, retry_after="3"), GOOD])
+    route = bench.pipeline.snapshot.routes.find("chat")
+    assert route is not None
+    monkeypatch.setattr(route.candidates[0].provider, "operations", frozenset({"embedding"}))
+
+    await bench.ask()
+
+    assert bench.upstreams.asked == ["b", "b"]
+
+
 async def test_a_refusal_is_waited_out_when_there_is_no_other_target() -> None:
     bench = pipeline_of([refuses(429, retry_after="3"), GOOD])
     clock = asyncio.get_running_loop().time
@@ -463,6 +494,17 @@ async def test_a_stream_that_breaks_is_charged_for_what_passed() -> None:
 
     assert bench.limiter.settled[0][1] == PROMPT + 2
     assert bench.record.usage_source == "counted"
+
+
+async def test_tokens_that_were_cached_are_noted_and_part_of_the_prompt() -> None:
+    answer = completion(tokens=(7, 2))
+    answer["usage"]["prompt_tokens_details"] = {"cached_tokens": 5}
+    bench = pipeline_of(says_whole(answer))
+
+    await bench.ask(stream=False)
+
+    assert (bench.record.cached_tokens, bench.record.prompt_tokens) == (5, 7)
+    assert bench.limiter.settled[0][1] == 9
 
 
 async def test_an_embedding_is_charged_for_its_prompt() -> None:
