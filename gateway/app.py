@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
@@ -310,11 +310,13 @@ def serve(settings: Settings) -> None:
 
 def run(settings: Settings, gateway: Gateway, ready: Callable[[str], None] = print) -> None:
     """Serve a gateway that is built already; `ready` is called with the address."""
-    listeners = [Listener(gateway, bind(settings.host, settings.port))]
-    if settings.admin_address is not None and gateway.admin is not None:
-        listeners.append(Listener(gateway.admin, bind(*settings.admin_address)))
-    url = listeners[0].url
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(
-            serve_listeners(listeners, gateway, gateway.patience(), ready=lambda: ready(url))
-        )
+    with ExitStack() as sockets:
+        listeners = [Listener(gateway, sockets.enter_context(bind(settings.host, settings.port)))]
+        if settings.admin_address is not None and gateway.admin is not None:
+            bound = sockets.enter_context(bind(*settings.admin_address))
+            listeners.append(Listener(gateway.admin, bound))
+        url = listeners[0].url
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(
+                serve_listeners(listeners, gateway, gateway.patience(), ready=lambda: ready(url))
+            )

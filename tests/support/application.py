@@ -217,12 +217,13 @@ async def exchanged(
     path: str = CHAT_PATH,
     method: str = "POST",
     headers: Sequence[tuple[bytes, bytes]] | None = None,
+    watched: Exchange | None = None,
 ) -> Exchange:
     """
     Send a request piece by piece: the last piece ends the body, None hangs up, and after the
-    last one nothing more comes.
+    last one nothing more comes. `watched` is filled in while it goes on.
     """
-    exchange = Exchange()
+    exchange = watched or Exchange()
     waiting = list(pieces)
 
     async def receive() -> Message:
