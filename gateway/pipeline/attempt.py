@@ -165,7 +165,11 @@ class Attempts:
         stall, ends_at, now = self._timeouts.stall, self._ends_at, self._now
 
         def waiting() -> None:
-            deadline.until(min(now() + stall, ends_at), "upstream_stalled")
+            stalled_at = now() + stall
+            if stalled_at < ends_at:
+                deadline.until(stalled_at, "upstream_stalled")
+            else:
+                deadline.until(ends_at, "upstream_timeout")
 
         events.watch(waiting, deadline.pause)
         return Streamed(sent, held, events)

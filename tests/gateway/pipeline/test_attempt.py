@@ -379,9 +379,10 @@ async def test_the_whole_request_has_a_deadline_too() -> None:
     clock = asyncio.get_running_loop().time
     began = clock()
 
-    with pytest.raises(ProviderTimedOut):
+    with pytest.raises(ProviderTimedOut) as raised:
         await bench.ask()
 
+    assert raised.value.code == "upstream_timeout"
     assert clock() - began == pytest.approx(95)
     assert len(bench.relayed) == 10
     bench.check_nothing_is_left()
