@@ -7,6 +7,7 @@ threads and stores open when the server starts the lifespan and close in reverse
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
@@ -308,7 +309,13 @@ def serve(settings: Settings) -> None:
     run(settings, create_app(settings))
 
 
-def run(settings: Settings, gateway: Gateway, ready: Callable[[str], None] = print) -> None:
+def _announce(url: str) -> None:
+    """On standard error: standard output has log lines and nothing else."""
+    sys.stderr.write(f"lockgate: listening on {url}\n")
+    sys.stderr.flush()
+
+
+def run(settings: Settings, gateway: Gateway, ready: Callable[[str], None] = _announce) -> None:
     """Serve a gateway that is built already; `ready` is called with the address."""
     with ExitStack() as sockets:
         listeners = [Listener(gateway, sockets.enter_context(bind(settings.host, settings.port)))]

@@ -36,3 +36,4 @@ class HangUpWatch:
         traceback: TracebackType | None,
     ) -> None:
         self._task.cancel()
+        del self._task  # its traceback leads back here, and a cycle waits for the collector

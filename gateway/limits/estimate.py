@@ -52,9 +52,14 @@ def prompt_tokens(operation: Operation, body: Mapping[str, Any]) -> int:
         tokens += MESSAGE * len(messages)
     waiting: list[Any] = [body.get(name) for name in _TEXTS[operation]]
     while waiting:
-        more_tokens, more_size = _weigh(waiting.pop(), waiting)
-        tokens += more_tokens
-        size += more_size
+        item = waiting.pop()
+        if type(item) is str and not item.startswith(_MEDIA):
+            size += _size(item)
+        elif type(item) is dict and not _is_media(item):
+            size += sum(map(len, item))
+            waiting += item.values()
+        else:
+            tokens += _other(item, waiting)
     return max(1, tokens + -(-size // BYTES_PER_TOKEN))
 
 
@@ -76,23 +81,18 @@ def output_tokens(operation: Operation, body: Mapping[str, Any], max_output: int
     return choices * each
 
 
-def _weigh(item: object, waiting: list[Any]) -> tuple[int, int]:
-    """Tokens and bytes of one value; what it holds is left in `waiting`."""
+def _other(item: object, waiting: list[Any]) -> int:
+    """Tokens of what is no text and no object of texts; a list's items are left in `waiting`."""
     match item:
-        case str():
-            return (PART, 0) if item.startswith(_MEDIA) else (0, _size(item))
-        case dict() if _is_media(item):
-            return PART, 0
-        case dict():
-            waiting += item.values()
-            return 0, sum(map(len, item))
         case [int(), *_]:
-            return len(item), 0  # token ids
+            return len(item)  # token ids
         case list():
             waiting += item
-            return 0, 0
+            return 0
+        case dict() | str():
+            return PART
         case _:
-            return int(item is not None), 0
+            return int(item is not None)
 
 
 def _size(text: str) -> int:
