@@ -179,6 +179,8 @@ class ProviderError(Exception):
     param: str | None = None
     retry: ClassVar[Retry]
     harms_health: ClassVar[bool] = True
+    narrower: ClassVar[frozenset[str]] = frozenset()
+    """Codes that say more than the class's own; metrics count any other as `other`."""
 
     def __init__(
         self, told: str, *, code: str | None = None, retry_after: float | None = None
@@ -218,6 +220,7 @@ class ProviderUnreachable(ProviderError):
     """No connection: name, route, TLS or pool. Nothing was sent, so any other target may try."""
 
     status, code, retry = 503, "no_healthy_upstream", Retry.SAFE
+    narrower = frozenset({"upstream_tls_error"})
 
 
 class ProviderBusy(ProviderError):
@@ -272,12 +275,14 @@ class ProviderFailed(ProviderError):
     """408, 500 or 504: the upstream may have worked on the request before it failed."""
 
     status, retry = 502, Retry.ONCE
+    narrower = frozenset({"upstream_aborted"})
 
 
 class ProviderTimedOut(ProviderError):
     """The request was sent and no content came in time."""
 
     status, type, code, retry = 504, "timeout", "upstream_timeout", Retry.ONCE
+    narrower = frozenset({"upstream_stalled"})
 
 
 class ProviderDisconnected(ProviderError):
@@ -290,3 +295,14 @@ class ProviderGarbled(ProviderError):
     """The answer is not of the dialect: framing, content type, JSON, size or ending."""
 
     status, code, retry = 502, "upstream_invalid_event", Retry.ONCE
+    narrower = frozenset(
+        {
+            "upstream_event_too_large",
+            "upstream_incomplete",
+            "upstream_protocol_error",
+            "upstream_response_too_large",
+            "upstream_truncated",
+            "upstream_unexpected_content_type",
+            "upstream_unexpected_encoding",
+        }
+    )

@@ -124,10 +124,10 @@ class EventStream:
                 pieces.append((event, _SILENT))
                 continue
             seen = self._reader.read(event.data)
-            self._tally.add(seen)
-            if seen.error is not None:
+            if seen.error is not None:  # the event is not handed out, so its content is not either
                 self._failure = seen.error
                 return
+            self._tally.add(seen)
             if seen.done:
                 self._finish(event, seen, pieces)
                 return

@@ -33,9 +33,7 @@ STATUSES = frozenset(
     {0, 200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 499, 500, 502, 503, 504}
 )
 
-_OUTSIDE_THE_CONTRACT = frozenset(
-    {"upstream_rejected", "upstream_event_too_large", "client_hung_up", "internal_error"}
-)
+_OUTSIDE_THE_CONTRACT = frozenset({"upstream_rejected", "client_hung_up", "internal_error"})
 _ALARMING = ("upstream_auth_error", "upstream_quota_exhausted", "upstream_model_missing")
 """Alerts look for the first of these, and a rise needs a zero to start from."""
 
@@ -261,4 +259,5 @@ def _results() -> frozenset[str]:
     """How an attempt can end, by the contract: an upstream's own words are not among them."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     failures = [kind for kind in kinds if issubclass(kind, errors.ProviderError)]
-    return _OUTSIDE_THE_CONTRACT | {kind.code for kind in failures if kind.code}
+    codes = {kind.code for kind in failures if kind.code}
+    return _OUTSIDE_THE_CONTRACT.union(codes, *(kind.narrower for kind in failures))

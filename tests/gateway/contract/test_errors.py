@@ -1,6 +1,7 @@
 """Errors carry their own consequence, and the drawing of them is right."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +131,18 @@ def test_an_error_may_be_given_a_more_precise_code() -> None:
     assert ProviderRefused("t", code="c", retry_after=3.0).code == "c"
     assert ProviderRefused("t", retry_after=3.0).retry_after == 3.0
     assert ProviderRefused.code == "upstream_error"
+
+
+def test_every_narrower_code_that_is_used_is_declared() -> None:
+    root = Path(__file__).parent.parent.parent.parent
+    sources = [
+        path.read_text()
+        for name in ("gateway", "providers")
+        for path in (root / name).rglob("*.py")
+    ]
+    used = {code for text in sources for code in re.findall(r'code="(upstream_\w+)"', text)}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    failures = [kind for kind in kinds if issubclass(kind, errors.ProviderError)]
+
+    assert used
+    assert used <= {code for kind in failures for code in (*kind.narrower, kind.code)}
