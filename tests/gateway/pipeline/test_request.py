@@ -1,6 +1,7 @@
 """One request over several targets: who is asked, what the client is told, what is charged."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import httpx
@@ -478,13 +479,25 @@ async def test_usage_that_the_client_did_not_ask_for_is_asked_for_and_marked() -
     assert [charged for _, charged in bench.limiter.settled] == [9, 9]
 
 
-async def test_what_an_earlier_attempt_used_is_not_the_callers_to_pay() -> None:
-    unfinished = says_whole(completion(reason=None, tokens=(500, 500)))
-    bench = pipeline_of(unfinished, GOOD_WHOLE)
+@pytest.mark.parametrize(
+    ("last", "charged"),
+    [
+        (GOOD_WHOLE, 9),
+        (says_whole(completion("x" * 40, tokens=None)), PROMPT + 11),
+        (refuses(503), 0),
+    ],
+)
+async def test_what_an_earlier_attempt_used_is_not_the_callers_to_pay(
+    last: Says, charged: int
+) -> None:
+    unfinished = says_whole(completion("y" * 80, reason=None, tokens=(500, 500)))
+    bench = pipeline_of(unfinished, last, retries={"attempts": 2})
 
-    await bench.ask(stream=False)
+    with suppress(ProviderRefused):
+        await bench.ask(stream=False)
 
-    assert bench.limiter.settled[0][1] == 9
+    assert bench.upstreams.asked == ["a", "b"]
+    assert bench.limiter.settled[0][1] == charged
 
 
 async def test_a_stream_that_breaks_is_charged_for_what_passed() -> None:
