@@ -171,6 +171,7 @@ class Gateway:
             if self._redis is not None:
                 stack.push_async_callback(self._redis.aclose)
             await stack.enter_async_context(self._limiter)
+            self._status.meet()  # whoever asks for the first time may ask during an outage
             yield
 
     def _watch(self) -> None:

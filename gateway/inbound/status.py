@@ -30,13 +30,17 @@ class GatewayStatus:
         """From now on the gateway is not ready."""
         self._draining = True
 
+    def meet(self) -> set[str]:
+        """Note which stores are within reach; the names of all. Asked again at every `ready`."""
+        stores = self._stores()
+        self._met |= {name for name, reachable in stores.items() if reachable}
+        return set(stores)
+
     def ready(self) -> Ready:
         """Whether new requests should come here."""
         if self._draining:
             return Ready(ready=False, message="draining")
-        stores = self._stores()
-        self._met |= {name for name, reachable in stores.items() if reachable}
-        if missing := sorted(stores.keys() - self._met):
+        if missing := sorted(self.meet() - self._met):
             return Ready(ready=False, message=f"waiting for {', '.join(missing)}")
         return Ready(ready=True, message="taking requests")
 

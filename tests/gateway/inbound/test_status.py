@@ -37,6 +37,13 @@ def test_a_store_that_fails_after_the_first_contact_is_no_matter_of_readiness() 
     assert world.status.health().components["redis"].status == "down"
 
 
+def test_a_store_that_was_met_before_anyone_asked_counts_as_met() -> None:
+    world = World(redis=True)
+    world.status.meet()
+    world.stores["redis"] = False
+    assert world.status.ready().ready
+
+
 def test_all_stores_must_have_been_met_though_not_at_once() -> None:
     world = World(a=True, b=False)
     assert world.status.ready().message == "waiting for b"
