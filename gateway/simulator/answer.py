@@ -33,6 +33,15 @@ class Choice:
         """All that is said."""
         return "".join(self.pieces)
 
+    @property
+    def ends_with_text(self) -> bool:
+        """
+        Whether the last piece brings the finish reason, as where a limit or a stop word cuts the
+        text; the end that a model finds by itself comes after the text, in an event of its own.
+        """
+        cut = self.finish == "length" or self.stop is not None
+        return cut and self.call is None and bool(self.pieces)
+
     def aborted(self, after: int) -> "Choice":
         """The same, broken off by the server after so many tokens."""
         pieces = self.pieces[:after]
@@ -49,21 +58,30 @@ class Model:
 
     def room(self, prompt_tokens: int, asked: int | None) -> int:
         """
-        Tokens that an answer may have.
+        Tokens that an answer may have: what was asked for, or what the prompt leaves of the
+        context if that is less.
 
         Raises:
-            Refused: prompt and answer do not fit into the context.
+            Refused: the prompt leaves nothing, or more was asked for than the context holds.
         """
+        if asked is not None and asked > self.max_model_len:
+            raise Refused(
+                400,
+                f"max_tokens={asked} cannot be greater than max_model_len={self.max_model_len}. "
+                f"Please request fewer output tokens. (parameter=max_tokens, value={asked})",
+                param="max_tokens",
+            )
         left = self.max_model_len - prompt_tokens
-        if left < (asked or 1):
+        if left < 1:
             raise Refused(
                 400,
                 f"This model's maximum context length is {self.max_model_len} tokens. However, "
-                f"you requested {prompt_tokens + (asked or 1)} tokens ({prompt_tokens} in the "
-                f"messages, {asked or 1} in the completion). Please reduce the length of the "
-                "messages or completion.",
+                f"your prompt contains at least {prompt_tokens} input tokens, which exceeds this "
+                "limit even without any output tokens. Please reduce the length of the input "
+                f"prompt. (parameter=input_tokens, value={prompt_tokens})",
+                param="input_tokens",
             )
-        return asked or left
+        return min(asked or left, left)
 
     def speak(self, body: Sampled, prompt: str, *, room: int, index: int) -> Choice:
         """Plain text."""

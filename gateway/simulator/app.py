@@ -237,7 +237,12 @@ class Simulator:
         if name is None:
             return self._settings.models[0]
         if name not in self.state.models:
-            raise Refused(404, f"The model `{name}` does not exist.", param="model")
+            served = ", ".join(self._settings.models)
+            raise Refused(
+                404,
+                f"The model `{name}` does not exist. Valid aliases: {served}.",
+                param="model",
+            )
         return name
 
 

@@ -63,6 +63,7 @@ class ChatReply:
                         "finish_reason": choice.finish,
                         "stop_reason": choice.stop,
                         "token_ids": None,
+                        "routed_experts": None,
                     }
                     for index, choice in enumerate(self.choices)
                 ],
@@ -71,7 +72,10 @@ class ChatReply:
                 "usage": usage(self.prompt_tokens, self.completion_tokens),
                 "prompt_logprobs": None,
                 "prompt_token_ids": None,
+                "prompt_text": None,
                 "kv_transfer_params": None,
+                "ec_transfer_params": None,
+                "metrics": None,
             }
         )
 
@@ -80,10 +84,10 @@ class ChatReply:
         told = [Tally(self.options, self.prompt_tokens) for _ in self.choices]
         heads = [self._head(index) for index in range(len(self.choices))]
         for head, tally in zip(heads, told, strict=True):
-            yield head + b'{"role":"assistant","content":""}' + tally.tail(0), 0
+            yield head + b'{"role":"assistant","content":""}' + tally.tail(0, _OPEN, _PROMPT), 0
         for index, choice in enumerate(self.choices):
             if choice.call is not None:
-                yield heads[index] + self._opening(choice.call, index) + told[index].tail(0), 0
+                yield heads[index] + self._opening(choice.call, index) + told[index].tail(0, _ON), 0
         for row in zip_longest(*(_turns(choice) for choice in self.choices)):
             for head, tally, turn in zip(heads, told, row, strict=True):
                 if turn is not None:
@@ -101,14 +105,12 @@ class ChatReply:
             "annotations": None,
             "audio": None,
             "function_call": None,
-            "tool_calls": [],
-            "reasoning": None,
         }
         if choice.call is not None:
             function = {"name": choice.call, "arguments": choice.text}
             call = {"id": self._call_id(index), "type": "function", "function": function}
             message["tool_calls"] = [call]
-        return message
+        return message | {"reasoning": None}
 
     def _head(self, index: int) -> bytes:
         return b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,' % (
@@ -122,9 +124,9 @@ class ChatReply:
             "id": self._call_id(index),
             "type": "function",
             "index": 0,
-            "function": {"name": function, "arguments": ""},
+            "function": {"name": function},
         }
-        return orjson.dumps({"tool_calls": [call]})
+        return orjson.dumps({"content": None, "tool_calls": [call]})
 
     def _call_id(self, index: int) -> str:
         return f"chatcmpl-tool-{self.id.removeprefix('chatcmpl-')}{index:x}"
@@ -153,13 +155,16 @@ class Tally:
         self._prompt_tokens = prompt_tokens
         self._sent = 0
 
-    def tail(self, tokens: int, end: bytes = b',"finish_reason":null') -> bytes:
-        """The rest of an event that stands for so many tokens."""
+    def tail(self, tokens: int, end: bytes, last: bytes = b"") -> bytes:
+        """
+        The rest of an event that stands for so many tokens: `end` closes the choice, and
+        `last` the event.
+        """
         self._sent += tokens
         if not self._continuous:
-            return b',"logprobs":null%b}]}\n\n' % end
+            return b',"logprobs":null%b}]%b}\n\n' % (end, last)
         told = orjson.dumps(usage(self._prompt_tokens, self._sent))
-        return b',"logprobs":null%b}],"usage":%b}\n\n' % (end, told)
+        return b',"logprobs":null%b}],"usage":%b%b}\n\n' % (end, told, last)
 
 
 def chat_reply(
@@ -206,10 +211,14 @@ def ending(choice: Choice) -> bytes:
 
 def _turns(choice: Choice) -> Iterator[tuple[bytes, bytes, int]]:
     form = b'{"content":%b}' if choice.call is None else _ARGUMENTS
-    for piece in choice.pieces:
-        yield form % orjson.dumps(piece), b',"finish_reason":null', 1
-    last = b'{"content":""}' if choice.call is None else b"{}"
-    yield last, ending(choice), choice.tokens - len(choice.pieces)
+    pieces = list(choice.pieces)
+    last = form % orjson.dumps(pieces.pop()) if choice.ends_with_text else b"{}"
+    for piece in pieces:
+        yield form % orjson.dumps(piece), _ON, 1
+    yield last, ending(choice) + b',"token_ids":null', choice.tokens - len(pieces)
 
 
-_ARGUMENTS = b'{"tool_calls":[{"index":0,"function":{"arguments":%b}}]}'
+_OPEN = b',"finish_reason":null'
+_ON = b',"finish_reason":null,"token_ids":null'
+_PROMPT = b',"prompt_token_ids":null,"prompt_text":null'
+_ARGUMENTS = b'{"content":null,"tool_calls":[{"index":0,"function":{"arguments":%b}}]}'

@@ -66,7 +66,7 @@ class CompletionReply:
         heads = [self._head(index) for index in range(len(self.choices))]
         for head, tally, echo in zip(heads, told, self.echoes, strict=True):
             if echo:
-                yield head + orjson.dumps(echo) + tally.tail(0), 0
+                yield head + orjson.dumps(echo) + tally.tail(0, _ON + _IDS), 0
         for row in zip_longest(*(_turns(choice) for choice in self.choices)):
             for head, tally, turn in zip(heads, told, row, strict=True):
                 if turn is not None:
@@ -151,6 +151,12 @@ def _text(ids: object) -> str:
 
 
 def _turns(choice: Choice) -> Iterator[tuple[bytes, bytes, int]]:
-    for piece in choice.pieces:
-        yield orjson.dumps(piece), b',"finish_reason":null', 1
-    yield b'""', ending(choice), choice.tokens - len(choice.pieces)
+    pieces = list(choice.pieces)
+    last = pieces.pop() if choice.ends_with_text else ""
+    for piece in pieces:
+        yield orjson.dumps(piece), _ON + _IDS, 1
+    yield orjson.dumps(last), ending(choice) + _IDS, choice.tokens - len(pieces)
+
+
+_ON = b',"finish_reason":null,"stop_reason":null'
+_IDS = b',"prompt_token_ids":null,"token_ids":null'

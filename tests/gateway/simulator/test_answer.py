@@ -127,17 +127,24 @@ def test_a_schema_that_is_none_is_refused(schema: str) -> None:
         answer(structured_outputs={"json": schema})
 
 
-def test_room_is_what_was_asked_or_all_that_is_left() -> None:
-    assert MODEL.room(60, None) == 40
-    assert MODEL.room(60, 40) == 40
+@pytest.mark.parametrize(("asked", "room"), [(None, 40), (39, 39), (40, 40), (41, 40), (100, 40)])
+def test_room_is_what_was_asked_as_far_as_it_is_left(asked: int | None, room: int) -> None:
+    assert MODEL.room(60, asked) == room
 
 
-@pytest.mark.parametrize(("prompt", "asked"), [(60, 41), (100, None), (101, 1)])
-def test_what_does_not_fit_into_the_context_is_refused(prompt: int, asked: int | None) -> None:
+@pytest.mark.parametrize(("prompt", "asked"), [(100, None), (100, 1), (101, 1)])
+def test_a_prompt_that_fills_the_context_is_refused(prompt: int, asked: int | None) -> None:
     with pytest.raises(Refused, match="maximum context length is 100 tokens") as caught:
         MODEL.room(prompt, asked)
 
-    assert caught.value.status == 400
+    assert (caught.value.status, caught.value.param) == (400, "input_tokens")
+
+
+def test_more_output_than_any_context_holds_is_refused() -> None:
+    with pytest.raises(Refused, match="max_tokens=101") as caught:
+        MODEL.room(1, 101)
+
+    assert (caught.value.status, caught.value.param) == (400, "max_tokens")
 
 
 def test_an_aborted_choice_has_only_its_first_tokens() -> None:

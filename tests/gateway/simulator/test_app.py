@@ -85,7 +85,7 @@ async def test_the_sdk_reads_embeddings_models_and_completions(sdk: openai.Async
     [
         ({"model": "three"}, openai.NotFoundError),
         ({"max_tokens": 0}, openai.BadRequestError),
-        ({"max_tokens": 200}, openai.BadRequestError),
+        ({"max_tokens": 201}, openai.BadRequestError),
         ({"temperature": -1}, openai.BadRequestError),
     ],
 )

@@ -58,7 +58,16 @@ def test_a_stream_opens_with_the_role_and_ends_with_done() -> None:
 
     assert told[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert told[-2]["choices"][0]["finish_reason"] == "stop"
+    assert told[-2]["choices"][0]["delta"] == {}
     assert told[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize("cut", [{"max_tokens": 3}, {"stop": " "}])
+def test_a_text_that_is_cut_ends_with_its_last_piece(cut: dict[str, Any]) -> None:
+    last = events(stream(**cut))[-2]["choices"][0]
+
+    assert last["finish_reason"] is not None
+    assert last["delta"]["content"]
 
 
 def test_a_stream_tells_no_usage_unless_asked() -> None:
@@ -91,8 +100,8 @@ def test_a_call_is_streamed_in_fragments_that_join_to_the_whole(choice: Any, fin
     calls = [part["delta"]["tool_calls"][0] for part in told if "tool_calls" in part["delta"]]
 
     assert all(call["index"] == 0 for call in calls)
-    assert calls[0]["function"] == {"name": "f", "arguments": ""}
-    joined = "".join(call["function"]["arguments"] for call in calls)
+    assert calls[0]["function"] == {"name": "f"}
+    joined = "".join(call["function"]["arguments"] for call in calls[1:])
     assert joined == whole["message"]["tool_calls"][0]["function"]["arguments"]
     assert calls[0]["id"] == whole["message"]["tool_calls"][0]["id"]
     assert told[-1]["finish_reason"] == whole["finish_reason"] == finish

@@ -65,7 +65,7 @@ def test_an_aborted_reply_says_so() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"prompt": []}, {"prompt": [2]}, {"prompt": ["a"] * 65, "n": 2}, {"max_tokens": 100}],
+    [{"prompt": []}, {"prompt": [2]}, {"prompt": ["a"] * 65, "n": 2}, {"max_tokens": 101}],
 )
 def test_what_cannot_be_answered_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(Refused):
