@@ -76,7 +76,7 @@ class Gateway:
         providers = {name: registry.build(name, each) for name, each in config.providers.items()}
         routes = Routes(config.models, providers)
         targets = {each.name for route in routes for each in route.candidates}
-        pepper = load_pepper(settings.key_pepper, settings.state_dir)
+        pepper = _pepper(settings)
         self.config = config
         self._settings = settings
         self._redaction = Redaction(_secrets(settings, config, pepper))
@@ -204,6 +204,13 @@ class Gateway:
                 lambda: [((name,), float(count)) for name, count in tracing.counts().items()],
                 ("result",),
             )
+
+
+def _pepper(settings: Settings) -> bytes:
+    try:
+        return load_pepper(settings.key_pepper, settings.state_dir)
+    except OSError as error:
+        raise StartRefused(f"LOCKGATE_STATE_DIR can't be used: {error}") from None
 
 
 def _redis(settings: Settings, config: Config) -> "Redis | None":

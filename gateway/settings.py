@@ -9,9 +9,10 @@ unsafe is refused here, before a socket opens.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+MAX_PORT = 65535
 MIN_SECRET = 16
 """Characters of the shortest secret that production accepts."""
 
@@ -67,6 +68,15 @@ class Settings(BaseSettings):
         default="json", description="One JSON object a line, or text for people."
     )
 
+    @field_validator("admin_listen")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        is_port = port.isascii() and port.isdigit() and int(port[:6]) <= MAX_PORT
+        if value and not (host and is_port):
+            raise ValueError("must be host:port")
+        return value
+
     @model_validator(mode="after")
     def _is_safe_in_production(self) -> "Settings":
         if self.environment != "production":
@@ -89,4 +99,4 @@ class Settings(BaseSettings):
                 return None
             listen = "127.0.0.1:8081"
         host, _, port = listen.rpartition(":")
-        return host, int(port)
+        return host.strip("[]"), int(port)
