@@ -87,7 +87,8 @@ class Model:
         """Plain text."""
         natural = room if body.ignore_eos else max(self.answer_tokens, body.min_tokens or 0)
         pieces = say(self.seed, prompt, index=index, tokens=min(natural, room))
-        return _stopped(pieces, body.stops(), "length" if natural > room else "stop")
+        cut = body.ignore_eos or natural > room
+        return _stopped(pieces, body.stops(), "length" if cut else "stop")
 
     def chat(self, body: ChatBody, prompt: str, *, room: int, index: int) -> Choice:
         """Text, JSON or a tool call, as the request and its last message have it."""

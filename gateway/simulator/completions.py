@@ -53,12 +53,24 @@ class CompletionReply:
                 "logprobs": None,
                 "finish_reason": choice.finish,
                 "stop_reason": choice.stop,
+                "token_ids": None,
                 "prompt_logprobs": None,
+                "prompt_token_ids": None,
+                "routed_experts": None,
             }
             for index, (echo, choice) in enumerate(zip(self.echoes, self.choices, strict=True))
         ]
-        counted = usage(self.prompt_tokens, self.completion_tokens)
-        return orjson.dumps(self._chunk(choices) | {"usage": counted})
+        return orjson.dumps(
+            self._chunk(choices)
+            | {
+                "service_tier": None,
+                "system_fingerprint": None,
+                "usage": usage(self.prompt_tokens, self.completion_tokens),
+                "kv_transfer_params": None,
+                "ec_transfer_params": None,
+                "metrics": None,
+            }
+        )
 
     def events(self) -> Iterator[Event]:
         """All events, `[DONE]` included; choices take turns."""

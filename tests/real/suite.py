@@ -312,8 +312,8 @@ class RealServerSuite:
     # Refusals
 
     def test_a_prompt_beyond_the_context_is_the_callers_to_mend(self, server: Gateway) -> None:
-        long = [{"role": "user", "content": "word " * 9000}]
-        for stream in (False, True):
+        for words, stream in ((9_000, False), (9_000, True), (90_000, False)):
+            long = [{"role": "user", "content": "word " * words}]
             with client(server) as sdk, pytest.raises(openai.BadRequestError) as refused:
                 sdk.chat.completions.create(**ask(messages=long, stream=stream))
             assert refused.value.code == "context_length_exceeded"

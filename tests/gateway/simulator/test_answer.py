@@ -38,7 +38,9 @@ def test_an_answer_without_room_ends_by_length() -> None:
 
 
 def test_ignore_eos_fills_the_room() -> None:
-    assert answer(room=40, ignore_eos=True).tokens == 40
+    filled = answer(room=40, ignore_eos=True)
+
+    assert (filled.tokens, filled.finish) == (40, "length")
 
 
 def test_another_seed_gives_another_answer() -> None:
