@@ -85,6 +85,9 @@ def simulate(
         int, typer.Option(help="Tokens of an answer that nothing cuts short.")
     ] = 32,
     seed: Annotated[int, typer.Option(help="Another seed gives other answers.")] = 0,
+    stop_with_stdin: Annotated[
+        bool, typer.Option("--stop-with-stdin", help="Stop when standard input ends.")
+    ] = False,
     fault: Annotated[
         list[str] | None,
         typer.Option(help="A fault in force from the start, like `cut,after=3,times=2`."),
@@ -100,6 +103,7 @@ def simulate(
         "time_to_first_token": time_to_first_token,
         "answer_tokens": answer_tokens,
         "seed": seed,
+        "stop_with_stdin": stop_with_stdin,
     }
     given = {name: value for name, value in options.items() if value is not None}
     _run("gateway.simulator", "simulate", given, fault or [])

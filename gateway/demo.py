@@ -86,14 +86,17 @@ def _replicas() -> Iterator[list[int]]:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.wait()
+            process.communicate()
 
 
 def _start(port: int) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "gateway", "simulate", "--port", str(port)]
-    command += ["--tokens-per-second", str(SPEED), "--answer-tokens", "100"]
-    # A group of its own, so that Ctrl+C reaches the gateway first.
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0)  # noqa: S603 - our own command
+    command += ["--tokens-per-second", str(SPEED), "--answer-tokens", "100", "--stop-with-stdin"]
+    # A group of its own, so that Ctrl+C reaches the gateway first; our end of its standard input
+    # closes with this process, however that ends.
+    return subprocess.Popen(  # noqa: S603 - our own command
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0
+    )
 
 
 def _await(port: int, process: "subprocess.Popen[bytes]") -> None:

@@ -245,7 +245,10 @@ def _text_bytes(said: Any) -> int:
         case str():
             return len(said.encode(errors="replace"))
         case dict():
-            fields = (value for name, value in said.items() if value and name != "role")
-            return sum(len(orjson.dumps(value)) for value in fields)
+            fields = [value for name, value in said.items() if value and name != "role"]
+            try:
+                return sum(len(orjson.dumps(value)) for value in fields)
+            except TypeError:  # it reads deeper than it writes
+                raise _garbled("a message is nested too deeply") from None
         case _:
             raise _garbled("a message is not an object")

@@ -167,7 +167,8 @@ class ProviderError(Exception):
     """
     One attempt came to nothing.
 
-    `status` and `code` are what the client is told if no other attempt succeeds. `retry_after`
+    `status` and `code` are what the client is told if no other attempt succeeds, `retryable`
+    whether it is told to send the request again. `retry_after`
     is what the upstream asked for in seconds, None where it asked for nothing. `harms_health`
     says whether the target is to blame; `told` is the upstream's own text, for the log only
     unless the class relays it.
@@ -178,6 +179,7 @@ class ProviderError(Exception):
     code: str | None = "upstream_error"
     param: str | None = None
     retry: ClassVar[Retry]
+    retryable: ClassVar[bool] = False
     harms_health: ClassVar[bool] = True
     narrower: ClassVar[frozenset[str]] = frozenset()
     """Codes that say more than the class's own; metrics count any other as `other`."""
@@ -220,6 +222,7 @@ class ProviderUnreachable(ProviderError):
     """No connection: name, route, TLS or pool. Nothing was sent, so any other target may try."""
 
     status, code, retry = 503, "no_healthy_upstream", Retry.SAFE
+    retryable = True
     narrower = frozenset({"upstream_tls_error"})
 
 
@@ -227,19 +230,20 @@ class ProviderBusy(ProviderError):
     """The provider holds as many requests as `max_concurrency` allows; nothing was sent."""
 
     status, code, retry, harms_health = 503, "no_healthy_upstream", Retry.SAFE, False
+    retryable = True
 
 
 class ProviderRefused(ProviderError):
     """502, 503 or 529: the upstream said that it did not take the request."""
 
-    status, retry = 502, Retry.SAFE
+    status, retry, retryable = 502, Retry.SAFE, True
 
 
 class ProviderRateLimited(ProviderError):
     """429: this target is to be left alone for a while; the next one may have room."""
 
     status, type, code = 429, "requests", "rate_limit_exceeded"
-    retry = Retry.SAFE
+    retry, retryable = Retry.SAFE, True
 
     @property
     def message(self) -> str:

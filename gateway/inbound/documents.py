@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from .. import __version__
 from ..contract.answers import ErrorBody
+from .gates import api_routes, gates_of
 from .routes import InferenceRoute
 
 _REF = "#/components/schemas/{model}"
@@ -41,8 +42,16 @@ def openapi(app: FastAPI, inference: Sequence[InferenceRoute]) -> dict[str, Any]
         ref_template=_REF,
     )
     schemas.update(definitions["$defs"])
-    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    components["securitySchemes"] = {
+        "caller": {"type": "http", "scheme": "bearer", "description": "A key: `lg_…`."},
+        "operator": {"type": "http", "scheme": "bearer", "description": "LOCKGATE_ADMIN_TOKEN."},
+    }
     paths = document.setdefault("paths", {})
+    for route in api_routes(app.routes):
+        for gate in gates_of(route):
+            if gate.access != "anyone":
+                for operation in paths[route.path_format].values():
+                    operation["security"] = [{gate.access: []}]
     document["paths"] = {route.path: {"post": _operation(route)} for route in inference} | paths
     return document
 
@@ -61,7 +70,7 @@ def _operation(route: InferenceRoute) -> dict[str, Any]:
         "tags": ["inference"],
         "summary": route.summary,
         "operationId": route.operation,
-        "security": [{"key": []}],
+        "security": [{route.access: []}],
         "requestBody": {
             "required": True,
             "content": {"application/json": _content(route.request)},

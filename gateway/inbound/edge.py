@@ -8,9 +8,12 @@ Hot: one dictionary look-up a request.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import structlog
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..telemetry.ulid import ulid
 
 _log = structlog.stdlib.get_logger("lockgate.inbound")
 
@@ -30,9 +33,24 @@ class Edge:
             if endpoint is not None and b"%" not in scope.get("raw_path", b""):
                 await endpoint(scope, receive, send)
                 return
-        try:
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
             await self._rest(scope, receive, send)
-        except Exception:
-            _log.exception("request_failed", path=scope.get("path"))
-            if scope["type"] == "lifespan":
-                raise
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the rest answer, under a request id that the log knows too."""
+        request_id = ulid(int(datetime.now(UTC).timestamp() * 1000))
+
+        async def tagged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._rest(scope, receive, tagged)
+        except Exception:  # noqa: BLE001 - the outermost: the client has its constant answer
+            _log.exception("request_failed", request_id=request_id, path=scope["path"])

@@ -38,21 +38,15 @@ def error_headers(error: _ANSWERABLE) -> Headers:
     """
     What tells a client whether and when to try again.
 
-    The SDKs read `retry-after-ms`, then `retry-after`; `x-should-retry` overrides their own rule.
-    A refusal for which nothing changes by waiting says so, as does one whose wait is unknown.
+    The SDKs read `retry-after-ms`, then `retry-after`; `x-should-retry` overrides their own rule,
+    so that nobody repeats what waiting does not change or an upstream may have worked on.
     """
     is_gateways = isinstance(error, GatewayError)
     headers: Headers = [
         (b"x-lockgate-error-source", b"gateway" if is_gateways else b"upstream"),
-        (b"x-should-retry", b"true" if _is_worth_a_retry(error) else b"false"),
+        (b"x-should-retry", b"true" if error.retryable else b"false"),
     ]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
         headers.append((b"retry-after-ms", b"%d" % max(1, ceil(error.retry_after * 1000))))
     return headers
-
-
-def _is_worth_a_retry(error: _ANSWERABLE) -> bool:
-    if isinstance(error, GatewayError):
-        return error.retryable
-    return error.status in (429, 503)

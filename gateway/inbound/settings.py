@@ -1,5 +1,7 @@
 """What the HTTP edge accepts and shows: `http:` and `ops:` in the configuration file."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..contract.duration import Duration
@@ -27,7 +29,7 @@ class HttpSettings(BaseModel):
     body_timeout: Duration = Field(
         default=30.0, description="Time between two pieces of a request's body."
     )
-    drain_delay: Duration | None = Field(
+    drain_delay: Literal[0] | Duration | None = Field(
         default=None,
         description="On SIGTERM: time that new requests are still taken after the gateway has "
         "said that it is not ready, so that a load balancer can notice. "

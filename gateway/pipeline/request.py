@@ -21,7 +21,6 @@ from ..contract.errors import (
     InvalidRequest,
     NoHealthyUpstream,
     ProviderError,
-    Retry,
     UnknownModel,
 )
 from ..contract.provider import Operation
@@ -154,6 +153,9 @@ class Request:
             candidate = queue.popleft()
             try:
                 return await self._attempt(attempts, candidate)
+            except InvalidRequest:  # not of the dialect of this kind, but perhaps of the next one's
+                if not queue:
+                    raise
             except ProviderError as error:
                 if not retries.allow_another(candidate.name, error):
                     raise self._final(route, error) from None
@@ -188,17 +190,17 @@ class Request:
 
     def _final(self, route: Route, error: ProviderError) -> ProviderError:
         """The last error is the one the client hears of, with how long to wait."""
-        if error.retry is not Retry.FINAL and error.status in (429, 503):
+        if error.retryable:
             error.retry_after = max(self._soonest(route), 1.0)
         return error
 
     async def _attempt(self, attempts: Attempts, candidate: Candidate) -> Answer:
         """One attempt; the one that answers stays open until the request ends."""
+        self._pipeline.admit(candidate)
+        self.serving = candidate
         record = self._pipeline.attempt_record(self.record, candidate)
         self._tally = Tally()
         try:
-            self._pipeline.admit(candidate)
-            self.serving = candidate
             headers = self._pipeline.attempt_headers(self.record, record)
             attempt = attempts.attempt(candidate, record, self._tally, headers)
             answer = await attempt.__aenter__()
@@ -207,7 +209,7 @@ class Request:
             raise
         self._open = attempt
         self.record.target = candidate.name
-        self._pipeline.health.succeeded(candidate.name)
+        self._pipeline.health.released(candidate.name)  # a probe that streams holds up nobody
         return answer
 
     def _attempt_failed(
@@ -215,9 +217,8 @@ class Request:
     ) -> None:
         record.ended = self._pipeline.clock()
         record.error = code_of(error)
-        if self.serving is candidate:
-            self._pipeline.slots.give_back(candidate.provider)
-            self.serving = None
+        self._pipeline.slots.give_back(candidate.provider)
+        self.serving = None
         if isinstance(error, ProviderError):
             self._pipeline.health.failed(candidate.name, error)
         else:
@@ -315,13 +316,15 @@ class Request:
         """Stations 10 and 11: health hears of the target, observers of the request."""
         if self.interrupt.error is not None and isinstance(error, asyncio.CancelledError):
             error = self.interrupt.error
-        if self._answer is not None and isinstance(error, ProviderError):
-            self._broke_off(error)
+        if self.serving is not None:
+            self._judge(self.serving, error)
         conclude(self.record, error, committed=self._answer is not None)
         self._pipeline.finished(self.record, self.interrupt)
 
-    def _broke_off(self, error: ProviderError) -> None:
-        """The target that had begun to answer did not finish."""
-        assert self.serving is not None, "an answer has a target"
-        self.record.attempts[-1].error = code_of(error)
-        self._pipeline.health.failed(self.serving.name, error)
+    def _judge(self, target: Candidate, error: BaseException | None) -> None:
+        """What the end of an answer says of the target that gave it."""
+        if error is None:
+            self._pipeline.health.succeeded(target.name)
+        elif isinstance(error, ProviderError):
+            self.record.attempts[-1].error = code_of(error)
+            self._pipeline.health.failed(target.name, error)

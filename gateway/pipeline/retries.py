@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
-from ..contract.errors import ProviderError, Retry
+from ..contract.errors import ProviderBusy, ProviderError, Retry
 from ..routing import RetrySettings
 
 
@@ -31,8 +31,12 @@ class Retries:
         """Targets that may have worked on the request: never asked a second time."""
 
     def allow_another(self, target: str, error: ProviderError) -> bool:
-        """Take note of a failure; whether any further attempt may follow it."""
-        self._failed += 1
+        """
+        Take note of a failure; whether any further attempt may follow it.
+
+        A target that was too busy to be asked has cost no attempt.
+        """
+        self._failed += not isinstance(error, ProviderBusy)
         if error.retry is Retry.ONCE:
             self._ambiguous += 1
             self.spent_targets.add(target)
@@ -51,6 +55,8 @@ class Retries:
         together, and never less than `soonest`: what the upstreams asked for.
         """
         self._rounds += 1
+        if self._rounds > self._settings.attempts:
+            return None
         draw = wait_random_exponential(
             multiplier=self._settings.backoff, max=self._settings.max_backoff
         )

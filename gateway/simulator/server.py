@@ -6,6 +6,7 @@ may share a loop with the test that asks it.
 """
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -46,6 +47,8 @@ async def serve(settings: SimulatorSettings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    if settings.stop_with_stdin:
+        loop.add_reader(0, _stop_at_end, stopped)
     try:
         async with listening(settings) as server:
             sys.stdout.write(f"simulator listening on {server.url}\n")
@@ -54,6 +57,13 @@ async def serve(settings: SimulatorSettings) -> None:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+        if settings.stop_with_stdin:
+            loop.remove_reader(0)
+
+
+def _stop_at_end(stopped: asyncio.Event) -> None:
+    if not os.read(0, 1024):
+        stopped.set()
 
 
 @asynccontextmanager

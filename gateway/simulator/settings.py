@@ -46,4 +46,8 @@ class SimulatorSettings(BaseModel):
     keep_alive: int = Field(
         default=5, ge=1, description="Seconds after which an idle connection is closed."
     )
+    stop_with_stdin: bool = Field(
+        default=False,
+        description="Stop when standard input ends: with the process that started it.",
+    )
     faults: tuple[Fault, ...] = Field(default=(), description="Faults in force from the start.")

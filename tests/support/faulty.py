@@ -19,6 +19,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.debian import command
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -282,13 +284,21 @@ def self_signed(folder: Path, *, host: str = "127.0.0.1") -> tuple[Path, ssl.SSL
     Returns its PEM file, for those who shall trust it, and a server's context that shows it.
 
     Raises:
-        FileNotFoundError: there is no `openssl` command.
+        RuntimeError: there is no `openssl` command, and it can not be installed.
     """
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     kind = "IP" if host.replace(".", "").isdigit() else "DNS"
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *(
+                command("openssl"),
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+            ),
             *(
                 "-nodes",
                 "-days",

@@ -5,7 +5,6 @@ Where Debian's redis-server is missing it is installed; where that fails so does
 limits that were not tried on Redis were not tried.
 """
 
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -14,29 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.debian import command
+
 SOON = 10.0
 """Seconds that a server may take to answer its first ping."""
-
-
-def redis_binary() -> str:
-    """
-    Where redis-server is, installed first if need be.
-
-    Raises:
-        RuntimeError: it is missing and can not be installed; the text says why.
-    """
-    found = shutil.which("redis-server")
-    if found is None:
-        install = (
-            "apt-get -q update && apt-get -q install -y -o DPkg::Lock::Timeout=120 redis-server"
-        )
-        done = subprocess.run(install, shell=True, capture_output=True, text=True, check=False)
-        found = shutil.which("redis-server")
-        if found is None:
-            raise RuntimeError(
-                f"redis-server is needed: `{install}` failed:\n{done.stderr[-2000:]}"
-            )
-    return found
 
 
 class RedisServer:
@@ -73,7 +53,7 @@ class RedisServer:
         options = f"--port 0 --save --appendonly no --unixsocket {self._socket}".split()
         options.insert(3, "")  # --save ''
         self._process = subprocess.Popen(
-            [redis_binary(), *options, "--dir", self._directory.name],
+            [command("redis-server"), *options, "--dir", self._directory.name],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

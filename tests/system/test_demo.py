@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.access import Key
+from tests.support.debian import command
 from tests.support.processes import run
 from tests.system.world import Gateway, ask, bearer, chat, data, environment, started, until
 
@@ -67,7 +67,7 @@ def test_it_prints_an_address_a_key_and_its_replicas(demo: Demo) -> None:
 
 
 def test_the_line_that_it_prints_streams_an_answer_when_pasted(demo: Demo) -> None:
-    assert shutil.which("curl"), "curl is needed to try the line that is printed"
+    command("curl")
     done = subprocess.run(
         ["bash"], input=demo.command, capture_output=True, text=True, timeout=30, check=True
     )
@@ -121,3 +121,13 @@ def test_a_port_that_a_replica_needs_is_told_in_one_line(tmp_path: Path) -> None
     assert done.returncode == 1
     assert done.stderr.startswith("lockgate: can't listen on 127.0.0.1:9101")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_demo_that_is_killed_takes_its_replicas_along(tmp_path: Path) -> None:
+    with started(Demo, tmp_path, ("demo", "--port", "0"), environment()) as process:
+        until(lambda: ENDS in process.output)
+        replicas = process.replicas
+        process.process.kill()
+
+        until(lambda: not any(map(_runs, replicas)))
+    assert len(replicas) == 2

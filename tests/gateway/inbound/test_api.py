@@ -135,7 +135,13 @@ async def test_a_fault_is_a_constant_for_the_client_and_told_in_full_to_the_log(
     }
     assert "particulars" not in json.dumps([answer.text, dict(answer.headers)])
     assert logged == [
-        {"event": "request_failed", "path": "/fault", "exc_info": True, "log_level": "error"}
+        {
+            "event": "request_failed",
+            "request_id": answer.headers["x-request-id"],
+            "path": "/fault",
+            "exc_info": True,
+            "log_level": "error",
+        }
     ]
 
 

@@ -124,13 +124,25 @@ def test_inference_asks_for_a_key_and_tells_its_refusals(document: dict[str, Any
     schemes = document["components"]["securitySchemes"]
     for route in INFERENCE:
         operation = document["paths"][route.path]["post"]
-        assert operation["security"] == [{"key": []}]
+        assert operation["security"] == [{"caller": []}]
         assert set(operation["responses"]) == {
             "200", "400", "401", "404", "413", "429", "502", "503", "504"
         }  # fmt: skip
         streams = "text/event-stream" in operation["responses"]["200"]["content"]
         assert streams == route.streams
-    assert schemes["key"] == {"type": "http", "scheme": "bearer"}
+    assert {scheme["scheme"] for scheme in schemes.values()} == {"bearer"}
+
+
+def test_every_other_route_says_who_may_call_it(document: dict[str, Any]) -> None:
+    asks = {
+        path: item["get"].get("security")
+        for path, item in document["paths"].items()
+        if "get" in item
+    }
+
+    assert asks["/v1/models"] == asks["/v1/models/{model}"] == [{"caller": []}]
+    assert asks["/metrics"] == asks["/health/"] == [{"operator": []}]
+    assert asks["/health/live"] is asks["/api/v1/health/ready"] is None
 
 
 def _examples(document: dict[str, Any], content: dict[str, Any]) -> Iterator[Any]:

@@ -46,14 +46,14 @@ TABLE: list[tuple[GatewayError | ProviderError, int, str, str | None, bool]] = [
     (errors.ProviderRejected("theirs", status=422), 422, INVALID, None, False),
     (errors.ProviderUnreachable("theirs"), 503, SERVER, "no_healthy_upstream", True),
     (errors.ProviderBusy("theirs"), 503, SERVER, "no_healthy_upstream", True),
-    (errors.ProviderRefused("theirs"), 502, SERVER, "upstream_error", False),
+    (errors.ProviderRefused("theirs"), 502, SERVER, "upstream_error", True),
     (
         errors.ProviderRateLimited("theirs", retry_after=4.0),
         429, "requests", "rate_limit_exceeded", True,
     ),
     (
         errors.ProviderQuotaExhausted("theirs"),
-        503, SERVER, "upstream_quota_exhausted", True,
+        503, SERVER, "upstream_quota_exhausted", False,
     ),
     (errors.ProviderAuthFailed("theirs"), 502, SERVER, "upstream_auth_error", False),
     (errors.ProviderModelMissing("theirs"), 502, SERVER, "upstream_model_missing", False),

@@ -712,3 +712,23 @@ async def test_a_snapshot_is_kept_by_the_requests_that_began_with_it() -> None:
         await bench.ask()
 
     assert [each.outcome for each in bench.heard.records] == ["ok", "refused"]
+
+
+async def test_a_busy_provider_is_passed_over_and_is_no_attempt() -> None:
+    gate = Gate()
+    bench = pipeline_of(
+        streams(text("x"), gate, FINISH, DONE),
+        GOOD,
+        providers={"a": {"max_concurrency": 1}},
+        retries={"attempts": 1},
+    )
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.ask())
+        await gate.reached.wait()
+        try:
+            await bench.ask()
+        finally:
+            gate.open()
+
+    assert bench.upstreams.asked == ["a", "b"]

@@ -7,10 +7,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.contract.errors import (
+    ProviderBusy,
     ProviderDisconnected,
     ProviderError,
     ProviderRefused,
     ProviderRejected,
+    ProviderUnreachable,
     Retry,
 )
 from gateway.pipeline.retries import Retries
@@ -51,16 +53,24 @@ def test_nothing_is_tried_when_the_time_is_over(now: float, allowed: bool) -> No
     assert retries(ends_at=10.0, now=now).allow_another("a", ERRORS[0]) is allowed
 
 
-@given(backoff=seconds, max_backoff=seconds, rounds=st.integers(1, 12))
+@given(backoff=seconds, max_backoff=seconds, rounds=st.integers(1, 10))
 def test_a_pause_is_within_a_bound_that_doubles(
     backoff: float, max_backoff: float, rounds: int
 ) -> None:
-    budget = retries(backoff=backoff, max_backoff=max_backoff)
+    budget = retries(backoff=backoff, max_backoff=max_backoff, attempts=rounds)
 
     for number in range(rounds):
         pause = budget.pause(0.0)
         assert pause is not None
         assert 0.0 <= pause <= min(backoff * 2**number, max_backoff)
+    assert budget.pause(0.0) is None
+
+
+def test_a_target_that_was_too_busy_to_be_asked_costs_no_attempt() -> None:
+    budget = retries(attempts=1)
+
+    assert budget.allow_another("a", ProviderBusy("full"))
+    assert not budget.allow_another("b", ProviderUnreachable("refused"))
 
 
 def test_pauses_are_spread_over_the_whole_of_their_bound() -> None:
