@@ -17,7 +17,9 @@ from typing import Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .pipeline import ON_HANG_UP
 from .settings import StartRefused
 
 BACKLOG = 2048
@@ -86,6 +88,27 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise AddressInUse(f"can't listen on {host}:{port}: {error.strerror}") from error
     return bound
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's connection, which also says at once that its client is gone."""
+
+    _on_hang_up: Callable[[], None] | None = None
+
+    def _tell(self, callback: Callable[[], None] | None) -> None:
+        self._on_hang_up = callback
+
+    def on_message_begin(self) -> None:
+        """A request begins: it may ask to be told."""
+        super().on_message_begin()
+        self.scope["state"][ON_HANG_UP] = self._tell
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, or was closed."""
+        super().connection_lost(exc)
+        if (callback := self._on_hang_up) is not None:
+            self._on_hang_up = None
+            callback()
 
 
 class _Server(uvicorn.Server):
@@ -187,7 +210,7 @@ def _nothing() -> None:
 def _config(listener: Listener, patience: Patience, *, is_main: bool) -> uvicorn.Config:
     return uvicorn.Config(
         listener.app,
-        http="httptools",
+        http=_Protocol,
         ws="none",
         lifespan="on" if is_main else "off",
         log_config=None,

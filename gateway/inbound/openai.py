@@ -19,7 +19,7 @@ from ..limits import ratelimit_headers
 from ..pipeline import Answer, ClientHungUp, Pipeline, Request
 from .body import read_body
 from .errors import Headers, error_headers
-from .hang_up import HangUpWatch
+from .hang_up import watch
 from .parse import parse
 from .relay import Relay
 from .routes import InferenceRoute
@@ -65,7 +65,7 @@ class Inference:
             timeout=self._settings.body_timeout,
         )
         body = self._parse(content)
-        with HangUpWatch(receive, request.interrupt):
+        with watch(scope, receive, request.interrupt):
             answer = await request.answer(caller, body, stream=bool(body.get("stream")))
             await relay.answer(answer, body["model"], _headers(request, answer))
 

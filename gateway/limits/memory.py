@@ -118,14 +118,22 @@ class MemoryLimiter:
         return counter
 
     def _now(self) -> Instant:
-        told, last = Instant(self._clock(), self._wall()), self._last
-        if last.steady > told.steady + AHEAD or last.wall > told.wall + AHEAD:
-            self.counts.clock_resets += 1
-        self._last = now = Instant(_held(told.steady, last.steady), _held(told.wall, last.wall))
+        steady, wall = self._clock(), self._wall()
+        last = self._last
+        if steady < last.steady or wall < last.wall:
+            steady, wall = self._back(steady, wall)
+        self._last = now = Instant(steady, wall)
         self._until_search -= 1
         if self._until_search <= 0:
             self._forget_idle(now)
         return now
+
+    def _back(self, steady: int, wall: int) -> tuple[int, int]:
+        """A clock ran backwards: what counts as now."""
+        last = self._last
+        if last.steady > steady + AHEAD or last.wall > wall + AHEAD:
+            self.counts.clock_resets += 1
+        return _held(steady, last.steady), _held(wall, last.wall)
 
     def _forget_idle(self, now: Instant) -> None:
         idle = [key for key, counter in self._counters.items() if counter.is_idle(now)]

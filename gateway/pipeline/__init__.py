@@ -7,7 +7,7 @@ settled and recorded however it ends.
 
 from .attempt import Answer, Streamed, Whole
 from .events import Piece
-from .interrupt import ClientHungUp, Interrupt
+from .interrupt import ON_HANG_UP, ClientHungUp, Interrupt
 from .pipeline import Pipeline, Snapshot, Tools
 from .request import Request
 
@@ -22,4 +22,5 @@ __all__ = [
     "Piece",
     "Interrupt",
     "ClientHungUp",
+    "ON_HANG_UP",
 ]

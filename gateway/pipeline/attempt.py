@@ -6,14 +6,14 @@ stream whose first content has arrived. Until then the attempt can fail and anot
 over; leaving the block frees the connection, however it is left.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, NoReturn
 
 from ..contract.errors import ProviderGarbled
-from ..contract.provider import Operation, Seen, UpstreamRequest
+from ..contract.provider import Operation, Reader, Seen, UpstreamRequest
 from ..routing import Candidate, TimeoutSettings
 from ..telemetry.record import AttemptRecord
 from ..upstream import Deadline, Upstream, UpstreamAnswer
@@ -59,110 +59,123 @@ class Streamed:
 Answer = Whole | Streamed
 
 
-class Attempts:
-    """
-    Sends one call to one candidate after another.
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all attempts of a request share. `now` is the loop's clock, of which `ends_at` is."""
 
-    `ends_at` is the instant, on the loop's clock, when all of them must be over.
+    upstream: Upstream
+    call: Call
+    timeouts: TimeoutSettings
+    ends_at: float
+    now: Callable[[], float]
+
+
+class Attempt:
     """
+    One call to one candidate: `async with` gives its answer, as soon as that has content.
+
+    Entering raises ProviderError where there is none, InvalidRequest where the candidate's
+    provider can't express the request. A stream that breaks, or takes too long, is raised out of
+    the block. `record` and `tally` are filled in on the way.
+    """
+
+    __slots__ = ("_candidate", "_deadline", "_headers", "_record", "_sending", "_tally", "_terms")
 
     def __init__(
-        self, upstream: Upstream, call: Call, timeouts: TimeoutSettings, *, ends_at: float
-    ) -> None:
-        self._upstream = upstream
-        self._call = call
-        self._timeouts = timeouts
-        self._ends_at = ends_at
-        self._now = asyncio.get_running_loop().time
-
-    @asynccontextmanager
-    async def attempt(
         self,
+        terms: Terms,
         candidate: Candidate,
         record: AttemptRecord,
         tally: Tally,
         headers: tuple[tuple[bytes, bytes], ...],
-    ) -> AsyncIterator[Answer]:
-        """
-        Send, and wait for content.
-
-        Raises:
-            ProviderError: here, before any content; or out of the block, when a stream breaks.
-            InvalidRequest: the candidate's provider can't express the request.
-        """
-        call = self._call
-        sent = candidate.provider.encode(call.operation, call.body, candidate.target)
-        connect = self._timeouts.connect
-        async with Deadline() as deadline:
-            self._await_content(deadline)
-            async with self._upstream.send(
-                sent, headers=headers, connect_timeout=connect
-            ) as answer:
-                record.status = answer.status
-                await self._judge(answer, candidate, record)
-                held: Answer
-                if call.stream:
-                    held = await self._streamed(sent, answer, candidate, tally, deadline)
-                else:
-                    held = await self._whole(sent, answer, candidate, tally)
-                deadline.pause()  # from here on it may be the client that is slow
-                yield held
-
-    def _await_content(self, deadline: Deadline) -> None:
-        patience = self._timeouts.first_content_of(stream=self._call.stream)
-        deadline.until(min(self._now() + patience, self._ends_at), "upstream_timeout")
-
-    async def _judge(
-        self, answer: UpstreamAnswer, candidate: Candidate, record: AttemptRecord
     ) -> None:
-        for name in candidate.provider.recorded_headers:
+        self._terms = terms
+        self._candidate = candidate
+        self._record = record
+        self._tally = tally
+        self._headers = headers
+        self._deadline = Deadline()
+        self._sending: AbstractAsyncContextManager[UpstreamAnswer] | None = None
+
+    async def __aenter__(self) -> Answer:
+        call, candidate = self._terms.call, self._candidate
+        sent = candidate.provider.encode(call.operation, call.body, candidate.target)
+        await self._deadline.__aenter__()
+        try:
+            self._await_content()
+            answer = await self._send(sent)
+            await self._judge(answer)
+            held = await (self._streamed if call.stream else self._whole)(sent, answer)
+            self._deadline.pause()  # from here on it may be the client that is slow
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return held
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if self._sending is not None:
+                await self._sending.__aexit__(kind, error, traceback)
+        finally:
+            await self._deadline.__aexit__(kind, error, traceback)
+
+    def _await_content(self) -> None:
+        terms = self._terms
+        patience = terms.timeouts.first_content_of(stream=terms.call.stream)
+        self._deadline.until(min(terms.now() + patience, terms.ends_at), "upstream_timeout")
+
+    async def _send(self, sent: UpstreamRequest) -> UpstreamAnswer:
+        terms = self._terms
+        sending = terms.upstream.send(
+            sent, headers=self._headers, connect_timeout=terms.timeouts.connect
+        )
+        answer = await sending.__aenter__()
+        self._sending = sending
+        return answer
+
+    async def _judge(self, answer: UpstreamAnswer) -> None:
+        provider, record, call = self._candidate.provider, self._record, self._terms.call
+        record.status = answer.status
+        for name in provider.recorded_headers:
             if name in answer.headers:
                 record.noted[name] = answer.headers[name][:MAX_NOTED]
         if answer.status != 200:
             body = await answer.read(MAX_ERROR)
-            raise candidate.provider.error(answer.status, answer.headers, body)
-        if self._call.stream and not _is_of_type(answer, "text/event-stream"):
-            await self._misplaced_whole(answer, candidate)
-        if not self._call.stream and not _is_of_type(answer, "application/json"):
+            raise provider.error(answer.status, answer.headers, body)
+        if call.stream and not _is_of_type(answer, "text/event-stream"):
+            await self._misplaced_whole(answer)
+        if not call.stream and not _is_of_type(answer, "application/json"):
             raise ProviderGarbled("not JSON", code="upstream_unexpected_content_type")
 
-    async def _misplaced_whole(self, answer: UpstreamAnswer, candidate: Candidate) -> NoReturn:
+    async def _misplaced_whole(self, answer: UpstreamAnswer) -> NoReturn:
         """A stream was asked for; some upstreams put an error under 200 there instead."""
-        call = self._call
-        reader = candidate.provider.reader(call.operation, call.body, stream=False)
         if _is_of_type(answer, "application/json"):
-            seen = reader.read(await answer.read(MAX_ERROR))
+            seen = self._reader(stream=False).read(await answer.read(MAX_ERROR))
             if seen.error is not None:
                 raise seen.error
         raise ProviderGarbled("not an event stream", code="upstream_unexpected_content_type")
 
-    async def _whole(
-        self, sent: UpstreamRequest, answer: UpstreamAnswer, candidate: Candidate, tally: Tally
-    ) -> Whole:
-        call = self._call
+    async def _whole(self, sent: UpstreamRequest, answer: UpstreamAnswer) -> Answer:
         content = await answer.read(MAX_WHOLE)
-        reader = candidate.provider.reader(call.operation, call.body, stream=False)
+        reader = self._reader(stream=False)
         seen = reader.read(content)
-        tally.add(seen)
+        self._tally.add(seen)
         if seen.error is not None:
             raise seen.error
         if not reader.complete:
             raise ProviderGarbled("no finish reason", code="upstream_incomplete")
         return Whole(sent, content, seen)
 
-    async def _streamed(
-        self,
-        sent: UpstreamRequest,
-        answer: UpstreamAnswer,
-        candidate: Candidate,
-        tally: Tally,
-        deadline: Deadline,
-    ) -> Streamed:
-        call = self._call
-        reader = candidate.provider.reader(call.operation, call.body, stream=True)
-        events = EventStream(answer, reader, tally)
+    async def _streamed(self, sent: UpstreamRequest, answer: UpstreamAnswer) -> Answer:
+        events = EventStream(answer, self._reader(stream=True), self._tally)
         held = await events.until_content(MAX_HELD)
-        stall, ends_at, now = self._timeouts.stall, self._ends_at, self._now
+        deadline, now = self._deadline, self._terms.now
+        stall, ends_at = self._terms.timeouts.stall, self._terms.ends_at
 
         def waiting() -> None:
             stalled_at = now() + stall
@@ -173,6 +186,10 @@ class Attempts:
 
         events.watch(waiting, deadline.pause)
         return Streamed(sent, held, events)
+
+    def _reader(self, *, stream: bool) -> Reader:
+        call = self._terms.call
+        return self._candidate.provider.reader(call.operation, call.body, stream=stream)
 
 
 def _is_of_type(answer: UpstreamAnswer, media_type: str) -> bool:

@@ -11,7 +11,6 @@ Hot: everything here runs once a request, `_attempt` once an attempt; nothing on
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,7 +26,7 @@ from ..contract.provider import Operation
 from ..limits import LimitReached, Reservation, Standing, prompt_tokens, reserved_tokens
 from ..routing import Candidate, Route, plan
 from ..telemetry.record import AttemptRecord
-from .attempt import Answer, Attempts, Call, Streamed
+from .attempt import Answer, Attempt, Call, Streamed, Terms
 from .events import Tally
 from .interrupt import ClientHungUp, Interrupt
 from .outcome import LEFT, code_of, conclude
@@ -66,7 +65,7 @@ class Request:
         self._call: Call | None = None
         self._tally = Tally()
         self._answer: Answer | None = None
-        self._open: AbstractAsyncContextManager[Answer] | None = None
+        self._open: Attempt | None = None
 
     async def __aenter__(self) -> Self:
         self.interrupt.__enter__()
@@ -142,7 +141,7 @@ class Request:
     async def _first_that_answers(self, route: Route, call: Call) -> Answer:
         now = asyncio.get_running_loop().time
         ends_at = now() + route.settings.timeouts.total
-        attempts = Attempts(self._pipeline.upstream, call, route.settings.timeouts, ends_at=ends_at)
+        terms = Terms(self._pipeline.upstream, call, route.settings.timeouts, ends_at, now)
         retries = Retries(route.settings.retries, ends_at=ends_at, now=now)
         queue = deque(self._candidates(route, call))
         if not queue:
@@ -152,7 +151,7 @@ class Request:
         while True:
             candidate = queue.popleft()
             try:
-                return await self._attempt(attempts, candidate)
+                return await self._attempt(terms, candidate)
             except InvalidRequest:  # not of the dialect of this kind, but perhaps of the next one's
                 if not queue:
                     raise
@@ -194,7 +193,7 @@ class Request:
             error.retry_after = max(self._soonest(route), 1.0)
         return error
 
-    async def _attempt(self, attempts: Attempts, candidate: Candidate) -> Answer:
+    async def _attempt(self, terms: Terms, candidate: Candidate) -> Answer:
         """One attempt; the one that answers stays open until the request ends."""
         self._pipeline.admit(candidate)
         self.serving = candidate
@@ -202,7 +201,7 @@ class Request:
         self._tally = Tally()
         try:
             headers = self._pipeline.attempt_headers(self.record, record)
-            attempt = attempts.attempt(candidate, record, self._tally, headers)
+            attempt = Attempt(terms, candidate, record, self._tally, headers)
             answer = await attempt.__aenter__()
         except BaseException as error:
             self._attempt_failed(record, candidate, error)

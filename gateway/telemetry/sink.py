@@ -110,8 +110,9 @@ class LogSink:
             while view:
                 if not room.poll(patience):
                     return False
-                # So much fits when there is room at all, so the write itself does not wait.
-                view = view[os.write(self._fd, view[: select.PIPE_BUF]) :]
+                # So much fits when there is room at all, so a write that must not wait does not.
+                room_for = len(view) if patience is None else select.PIPE_BUF
+                view = view[os.write(self._fd, view[:room_for]) :]
         except OSError:  # the reader is gone
             return False
         return True

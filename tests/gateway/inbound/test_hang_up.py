@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import orjson
 import pytest
 from starlette.types import Message
 
-from gateway.inbound.hang_up import HangUpWatch
-from gateway.pipeline import ClientHungUp, Interrupt
+from gateway.inbound.hang_up import watch
+from gateway.pipeline import ON_HANG_UP, ClientHungUp, Interrupt
 from tests.support.application import CHAT, CHAT_PATH, bearer, built, listening
 from tests.support.simulator import eventually, running_simulator
 
@@ -32,7 +33,7 @@ class Wire:
 async def test_a_client_that_hangs_up_ends_its_request() -> None:
     wire, interrupt = Wire(), Interrupt()
 
-    with pytest.raises(ClientHungUp), interrupt, HangUpWatch(wire.receive, interrupt):  # noqa: PT012
+    with pytest.raises(ClientHungUp), interrupt, watch({}, wire.receive, interrupt):  # noqa: PT012
         wire.put("http.disconnect")
         await asyncio.sleep(5)
 
@@ -42,7 +43,7 @@ async def test_bytes_after_the_body_are_no_hang_up() -> None:
     for _ in range(3):
         wire.put("http.request")
 
-    with interrupt, HangUpWatch(wire.receive, interrupt):
+    with interrupt, watch({}, wire.receive, interrupt):
         await asyncio.sleep(0.01)
 
     assert interrupt.error is None
@@ -52,12 +53,27 @@ async def test_no_task_is_left_of_the_watch() -> None:
     wire, interrupt = Wire(), Interrupt()
     before = asyncio.all_tasks()
 
-    with interrupt, HangUpWatch(wire.receive, interrupt):
+    with interrupt, watch({}, wire.receive, interrupt):
         await asyncio.sleep(0)
         assert len(asyncio.all_tasks()) == len(before) + 1
     await asyncio.sleep(0)
 
     assert asyncio.all_tasks() == before
+
+
+async def test_a_server_that_tells_of_hang_ups_is_asked_to_and_no_task_waits() -> None:
+    told: list[Callable[[], None] | None] = []
+    wire, interrupt = Wire(), Interrupt()
+    scope = {"state": {ON_HANG_UP: told.append}}
+
+    with interrupt, watch(scope, wire.receive, interrupt):
+        assert len(asyncio.all_tasks()) == 1
+    assert told[1:] == [None]
+    assert told[0] is not None
+    with pytest.raises(ClientHungUp), interrupt, watch(scope, wire.receive, interrupt):  # noqa: PT012
+        assert told[2] is not None
+        told[2]()
+        await asyncio.sleep(5)
 
 
 @pytest.mark.parametrize("stream", [True, False])
