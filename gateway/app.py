@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
-from random import SystemRandom
+from random import Random
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -130,7 +130,7 @@ class Gateway:
             upstream=Upstream(self._transport, self.config.upstream),
             contexts=PassedOn() if self._tracing is None else self._tracing,
             observers=observers if self._tracing is None else (*observers, self._tracing),
-            chance=SystemRandom(),
+            chance=Random(),  # noqa: S311 - nothing that it draws is a secret
             clock=time.monotonic,
         )
 
@@ -239,7 +239,7 @@ def _tracing(redaction: Redaction) -> "Tracing | None":
     if not is_wanted(os.environ):
         return None
     spans: ModuleType = import_module("gateway.telemetry.spans")
-    chance = SystemRandom()
+    chance = Random()  # noqa: S311 - ids are unlikely to come twice, and no secret
     tracing: Tracing = spans.Tracing(version=__version__, redaction=redaction, chance=chance)
     return tracing
 

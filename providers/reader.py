@@ -11,7 +11,7 @@ through few calls.
 import base64
 import struct
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import orjson
 
@@ -104,12 +104,19 @@ class WholeReader:
         for choice in choices:
             if type(choice) is not dict:
                 raise _garbled("a choice is not an object")
-            said = _text_bytes(choice.get("message") or choice.get("text"))
-            seen.pieces += -(-said // BYTES_PER_TOKEN)
-            seen.content = seen.content or said > 0
+            self._weigh(choice.get("message") or choice.get("text"), seen)
             if reason := choice.get("finish_reason"):
                 _note_finish(reason, seen)
         self.complete = len(seen.finish_reasons) == len(choices) > 0
+
+    def _weigh(self, said: Any, seen: Seen) -> None:
+        """The usual message has text and comes with usage: then nobody needs to know how much."""
+        if seen.usage is not None and type(said) is dict and said.get("content"):
+            seen.content = True
+            return
+        size = _text_bytes(said)
+        seen.pieces += -(-size // BYTES_PER_TOKEN)
+        seen.content = seen.content or size > 0
 
 
 class EmbeddingReader:
@@ -164,13 +171,12 @@ def json_object(data: bytes) -> dict[str, Any]:
 
 def usage_of(usage: Any) -> Usage | None:
     """The tokens reported, None where the report is missing or makes no sense."""
-    match usage:
-        case {"prompt_tokens": int(prompt), "completion_tokens": int(completion)}:
-            pass
-        case {"prompt_tokens": int(prompt), "total_tokens": int(total)}:
-            completion = total - prompt  # embeddings have no tokens of their own
-        case _:
-            return None
+    if type(usage) is not dict:
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    total = usage.get("total_tokens")
+    if completion is None and type(prompt) is type(total) is int:
+        completion = total - prompt  # embeddings have no tokens of their own
     if not (_is_count(prompt) and _is_count(completion)):
         return None
     return Usage(
@@ -225,7 +231,7 @@ def _note_finish(reason: Any, seen: Seen) -> None:
     seen.finish_reasons += (reason,)
 
 
-def _is_count(value: int) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MAX_TOKENS  # a bool is an int, too
 
 

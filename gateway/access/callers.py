@@ -16,7 +16,7 @@ from typing import Protocol
 
 from ..contract.errors import InvalidKey
 from .headers import credential
-from .key import Key
+from .key import Key, Pepper
 from .settings import ALL_MODELS, KeySettings, TenantSettings
 
 
@@ -117,7 +117,7 @@ class Access:
         self, source: KeySource, pepper: bytes, now: Callable[[], datetime] = _utc_now
     ) -> None:
         self._source = source
-        self._pepper = pepper
+        self._pepper = Pepper(pepper)
         self._now = now
 
     async def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:

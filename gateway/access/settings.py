@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from .key import Key, read_stored
+from .key import Key, Pepper, read_stored
 
 ALL_MODELS = "*"
 """In a list of models: every one that is configured."""
@@ -86,7 +86,7 @@ class KeySettings(BaseModel):
         if self.key_hash:
             return read_stored(self.key_hash)
         key = Key.parse(self.key.get_secret_value()) if self.key else None
-        return (key.public_id, key.digest(pepper)) if key else None
+        return (key.public_id, key.digest(Pepper(pepper))) if key else None
 
 
 class TenantSettings(BaseModel):

@@ -61,8 +61,9 @@ class Inference:
         content = await read_body(
             receive,
             headers,
+            request.interrupt,
             max_body=self._settings.max_body,
-            timeout=self._settings.body_timeout,
+            patience=self._settings.body_timeout,
         )
         body = self._parse(content)
         with watch(scope, receive, request.interrupt):

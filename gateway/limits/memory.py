@@ -71,7 +71,8 @@ class MemoryLimiter:
         charged = self._open.pop(reservation.request_id, None)
         if charged is None:
             return
-        self.counts.overshoot_tokens += max(0, tokens - reservation.tokens)
+        if tokens > reservation.tokens:
+            self.counts.overshoot_tokens += tokens - reservation.tokens
         now = self._now()
         for limit, at in zip(reservation.limits, charged, strict=True):
             counter = self._counter(reservation.tenant, limit)

@@ -70,6 +70,7 @@ class Tools:
     contexts: Contexts
     observers: tuple[Observer, ...]
     chance: Random
+    """Chooses among targets and makes ids: seeded by the OS, of no use as a secret."""
     clock: Callable[[], float]
     """Monotonic seconds."""
 
@@ -95,7 +96,7 @@ class Pipeline:
         """The record of a new request, with its ids."""
         at = datetime.now(UTC)
         return Record(
-            request_id=ulid(int(at.timestamp() * 1000)),
+            request_id=ulid(int(at.timestamp() * 1000), self.chance.getrandbits(80)),
             operation=operation,
             at=at,
             started=self.clock(),

@@ -7,15 +7,13 @@ Request ids: ULIDs, which sort by time and are unique without asking anyone.
 Hot: made once a request, two characters at a time.
 """
 
-from os import urandom
+from secrets import randbits
 
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
 
 
-def ulid(milliseconds: int, randomness: bytes | None = None) -> str:
-    """A new id for that instant since 1970. `randomness` is 10 bytes, fresh ones if not given."""
-    number = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | int.from_bytes(
-        urandom(10) if randomness is None else randomness, "big"
-    )
+def ulid(milliseconds: int, drawn: int | None = None) -> str:
+    """A new id for that instant since 1970. `drawn` is 80 random bits, from the OS by default."""
+    number = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | (randbits(80) if drawn is None else drawn)
     return "".join([_PAIRS[number >> shift & 0x3FF] for shift in range(120, -1, -10)])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access import Access, ConfiguredKeys, Key, StoredKey, TenantSettings
+from gateway.access.key import Pepper
 from gateway.contract.errors import InvalidKey, InvalidRequest
 
 PEPPER = b"a pepper of the tests"
@@ -75,7 +76,7 @@ async def test_a_tenant_with_a_star_may_use_every_model() -> None:
         bearer(OTHER.reveal()),
         bearer(Key(KEY.public_id, "0" * 32).reveal()),
         bearer(KEY.stored(PEPPER)),
-        bearer(KEY.digest(PEPPER).hex()),
+        bearer(KEY.digest(Pepper(PEPPER)).hex()),
         bearer(KEY.reveal() + "x" * 8192),
         bearer(KEY.reveal() + " x"),
         bearer("l\xfcg_" + KEY.reveal()),
@@ -166,7 +167,7 @@ async def test_an_unknown_id_costs_one_digest_as_a_known_one_does(
     digests = 0
     digest = Key.digest
 
-    def counting(key: Key, pepper: bytes) -> bytes:
+    def counting(key: Key, pepper: Pepper) -> bytes:
         nonlocal digests
         digests += 1
         return digest(key, pepper)

@@ -1,5 +1,4 @@
 import base64
-import hashlib
 import hmac
 import json
 import pickle
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.key import ALPHABET, SCANNER, Key, checksum, read_stored
+from gateway.access.key import ALPHABET, SCANNER, Key, Pepper, checksum, read_stored
 
 PEPPER = b"a pepper of the tests"
 
@@ -29,7 +28,7 @@ def test_a_generated_key_is_read_back(key: Key) -> None:
 
     assert read is not None
     assert read.public_id == key.public_id
-    assert read.digest(PEPPER) == key.digest(PEPPER)
+    assert read.digest(Pepper(PEPPER)) == key.digest(Pepper(PEPPER))
     assert read.reveal() == key.reveal()
 
 
@@ -101,15 +100,23 @@ def test_the_digest_is_hmac_sha_256_of_the_secret_under_the_pepper() -> None:
     key = a_key()
     secret = key.reveal()[16:48].encode()
 
-    assert key.digest(PEPPER) == hmac.new(PEPPER, secret, hashlib.sha256).digest()
-    assert key.digest(PEPPER) != key.digest(b"another pepper")
+    assert key.digest(Pepper(PEPPER)) == hmac.digest(PEPPER, secret, "sha256")
+    assert key.digest(Pepper(PEPPER)) != key.digest(Pepper(b"another pepper"))
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_a_pepper_authenticates_as_the_standard_library_does(secret: bytes, text: bytes) -> None:
+    pepper = Pepper(secret)
+
+    assert pepper.mac(text) == hmac.digest(secret, text, "sha256")
+    assert pepper.mac(text) == pepper.mac(text), "nothing of a message stays"
 
 
 @given(keys)
 def test_the_stored_form_is_read_back_and_is_no_key(key: Key) -> None:
     stored = key.stored(PEPPER)
 
-    assert read_stored(stored) == (key.public_id, key.digest(PEPPER))
+    assert read_stored(stored) == (key.public_id, key.digest(Pepper(PEPPER)))
     assert Key.parse(stored) is None
     assert Key.parse(stored.split(":")[1]) is None
 

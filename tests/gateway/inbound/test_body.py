@@ -18,7 +18,7 @@ from gateway.contract.errors import (
     UnsupportedMediaType,
 )
 from gateway.inbound.body import read_body
-from gateway.pipeline import ClientHungUp
+from gateway.pipeline import ClientHungUp, Interrupt
 from tests.support.application import (
     CONFIG,
     KEY,
@@ -57,7 +57,8 @@ async def read(*pieces: bytes | None, **headers: str) -> tuple[bytes | type[Exce
     wire = Wire(pieces)
     named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     try:
-        body = await read_body(wire.receive, named, max_body=MAX, timeout=0.02)
+        with Interrupt() as interrupt:
+            body = await read_body(wire.receive, named, interrupt, max_body=MAX, patience=0.02)
     except (GatewayError, ClientHungUp) as error:
         return type(error), wire.taken
     return body, wire.taken
@@ -134,8 +135,8 @@ async def test_a_body_whose_next_piece_does_not_come_is_too_slow() -> None:
         message = await wire.receive()
         return {**message, "more_body": True}
 
-    with pytest.raises(BodyTooSlow):
-        await read_body(receive, [], max_body=MAX, timeout=0.01)
+    with pytest.raises(BodyTooSlow), Interrupt() as interrupt:
+        await read_body(receive, [], interrupt, max_body=MAX, patience=0.01)
     assert wire.taken == 1
 
 
@@ -146,7 +147,8 @@ async def test_the_bound_on_waiting_is_between_pieces_and_not_on_the_whole() -> 
         return {"type": "http.request", "body": b"x", "more_body": bool(left)}
 
     left = [0] * 10
-    body = await read_body(slowly, [], max_body=MAX, timeout=0.15)
+    with Interrupt() as interrupt:
+        body = await read_body(slowly, [], interrupt, max_body=MAX, patience=0.15)
     assert body == b"x" * 10
 
 
