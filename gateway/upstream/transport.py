@@ -102,7 +102,7 @@ class RelayTransport(httpx.AsyncBaseTransport):
             httpx.ReadError: the connection ended before an answer.
             httpx.RemoteProtocolError: the answer is not HTTP/1.1.
         """
-        body = await request.aread()
+        body = await _content(request)
         head = _head(request, len(body))
         pool = self._pool(request.url)
         timeout = request.extensions.get("timeout", {})
@@ -209,6 +209,13 @@ async def _dial(
     except BaseException:
         made.close()
         raise
+
+
+async def _content(request: httpx.Request) -> bytes:
+    stream = request.stream
+    if isinstance(stream, httpx.SyncByteStream):  # it is there, and needs no waiting for
+        return b"".join(stream)
+    return await request.aread()
 
 
 def _head(request: httpx.Request, length: int) -> bytes:
