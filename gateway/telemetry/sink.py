@@ -90,8 +90,9 @@ class LogSink:
     def _run(self) -> None:
         while True:
             self._wanted.wait()
-            is_last = self._closing.wait(GATHER)
+            # Cleared before anything is looked at, so that nothing said from here on is missed.
             self._wanted.clear()
+            is_last = self._closing.wait(GATHER)
             with self._lock:
                 lines, self._lines = self._lines, []
             size = sum(map(len, lines))

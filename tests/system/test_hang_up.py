@@ -137,7 +137,7 @@ async def test_20_000_hang_ups_at_random_moments_leave_nothing_behind(tmp_path: 
             await asyncio.to_thread(until, lambda: _held(process) <= before, within=10)
             told = await asyncio.to_thread(process.metrics)
             assert _requests(told, outcome="failed") == _requests(told, outcome="cut") == 0
-            assert _requests(told, outcome="hung_up") > HANG_UPS * 0.6
+            assert _requests(told, outcome="hung_up") > HANG_UPS * 0.4
             assert _requests(told, outcome="ok") > 0
             await _every_place_is_free(process, upstream)
             answers = [await asyncio.to_thread(post, process, chat(stream=True)) for _ in range(20)]

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from gateway.telemetry.sink import LogSink
+from gateway.telemetry import sink as sink_module
+from gateway.telemetry.sink import FLUSH, LogSink
 
 
 @pytest.fixture
@@ -123,3 +124,17 @@ def test_opening_twice_starts_one_thread(pipe: tuple[int, int]) -> None:
         sink.open()
         assert threading.active_count() == before + 1
     assert threading.active_count() == before
+
+
+def test_closing_at_any_moment_waits_for_no_more_than_what_is_left(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink_module, "GATHER", 0.0005)
+    began = time.monotonic()
+    for number in range(400):
+        with LogSink(pipe[1]) as sink:
+            sink.write(b"x\n")
+            time.sleep(number % 20 / 10_000)
+        assert os.read(pipe[0], 100) == b"x\n"
+
+    assert time.monotonic() - began < FLUSH
