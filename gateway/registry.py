@@ -78,6 +78,8 @@ def _imported(entry: EntryPoint) -> type[AnyProvider]:
         raise BrokenProvider(f"{blame} can't be imported: {error!r}") from error
     if not (isinstance(found, type) and issubclass(found, Provider)):
         raise BrokenProvider(f"{blame} is no Provider: {entry.value}")
+    if missing := ", ".join(sorted(found.__abstractmethods__)):
+        raise BrokenProvider(f"{blame} lacks {missing}: {entry.value}")
     return found
 
 

@@ -8,6 +8,7 @@ Everything it can compute once (headers, addresses) it computes in `__init__`.
 Hot: `encode` runs once an attempt, `Reader.read` once an event.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
@@ -145,7 +146,7 @@ class Reader(Protocol):
 S = TypeVar("S", bound=ProviderSettings)
 
 
-class Provider(Generic[S]):
+class Provider(ABC, Generic[S]):
     """
     One configured upstream service.
 
@@ -168,6 +169,7 @@ class Provider(Generic[S]):
         """False while a required credential is empty: its targets are skipped."""
         return not self.needs_credential or bool(self.settings.api_key.get_secret_value())
 
+    @abstractmethod
     def encode(self, operation: Operation, body: Body, target: Target) -> UpstreamRequest:
         """
         Translate a request. `body` is never changed; `target.model` replaces its `model`.
@@ -175,15 +177,14 @@ class Provider(Generic[S]):
         Raises:
             InvalidRequest: it asks for something that this upstream cannot do.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def reader(self, operation: Operation, body: Body, *, stream: bool) -> Reader:
         """A fresh reader for one answer to `body`, the request as `encode` was given it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Name what an answer with a status other than 2xx means. Header names are lower case."""
-        raise NotImplementedError
 
 
 AnyProvider: TypeAlias = Provider[Any]

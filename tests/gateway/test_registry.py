@@ -72,6 +72,7 @@ def test_a_kind_like_no_other_is_refused_with_all_known_ones() -> None:
         ("providers.openai:NoSuchClass", "can't be imported: AttributeError"),
         ("json:dumps", "is no Provider: json:dumps"),
         ("gateway.contract.provider:Target", "is no Provider"),
+        ("gateway.contract.provider:Provider", "lacks encode, error, reader"),
     ],
 )
 def test_a_broken_plug_in_is_one_clear_error(value: str, told: str) -> None:
