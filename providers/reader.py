@@ -10,6 +10,7 @@ through few calls.
 
 import base64
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final, TypeGuard
 
@@ -27,11 +28,34 @@ Named = Callable[[Any], ProviderError]
 """What an `error` in an answer means."""
 
 
-class StreamReader:
-    """Reads a streamed chat or completion."""
+class _Reader(ABC):
+    """Parses once, names what the upstream says went wrong, and never raises."""
 
     def __init__(self, named: Named) -> None:
         self._named = named
+
+    def read(self, data: bytes) -> Seen:
+        """Read one event's data, or the whole body."""
+        seen = Seen()
+        try:
+            payload = seen.payload = json_object(data)
+            if payload.get("error") or payload.get("object") == "error":
+                raise self._named(payload)
+            self._note(payload, seen)
+        except ProviderError as error:
+            seen.error = error
+        return seen
+
+    @abstractmethod
+    def _note(self, payload: dict[str, Any], seen: Seen) -> None:
+        """What the answer says; raises ProviderError where it makes no sense."""
+
+
+class StreamReader(_Reader):
+    """Reads a streamed chat or completion."""
+
+    def __init__(self, named: Named) -> None:
+        super().__init__(named)
         self._begun: set[int] = set()
         self._finished: set[int] = set()
 
@@ -42,19 +66,9 @@ class StreamReader:
 
     def read(self, data: bytes) -> Seen:
         """Read one event's data."""
-        if data[:6] == b"[DONE]":
-            return Seen(done=True)
-        seen = Seen()
-        try:
-            self._read(data, seen)
-        except ProviderError as error:
-            seen.error = error
-        return seen
+        return Seen(done=True) if data[:6] == b"[DONE]" else super().read(data)
 
-    def _read(self, data: bytes, seen: Seen) -> None:
-        payload = seen.payload = json_object(data)
-        if payload.get("error") or payload.get("object") == "error":
-            raise self._named(payload)
+    def _note(self, payload: dict[str, Any], seen: Seen) -> None:
         usage = payload.get("usage")
         if usage is not None:
             seen.usage = usage_of(usage)
@@ -79,26 +93,12 @@ class StreamReader:
             self._finished.add(index)
 
 
-class WholeReader:
+class WholeReader(_Reader):
     """Reads a whole chat or completion."""
 
-    def __init__(self, named: Named) -> None:
-        self._named = named
-        self.complete = False
+    complete = False
 
-    def read(self, data: bytes) -> Seen:
-        """Read the body."""
-        seen = Seen()
-        try:
-            self._read(data, seen)
-        except ProviderError as error:
-            seen.error = error
-        return seen
-
-    def _read(self, data: bytes, seen: Seen) -> None:
-        payload = seen.payload = json_object(data)
-        if payload.get("error") or payload.get("object") == "error":
-            raise self._named(payload)
+    def _note(self, payload: dict[str, Any], seen: Seen) -> None:
         seen.usage = usage_of(payload.get("usage"))
         choices = _list(payload.get("choices"))
         for choice in choices:
@@ -119,27 +119,16 @@ class WholeReader:
         seen.content = seen.content or size > 0
 
 
-class EmbeddingReader:
+class EmbeddingReader(_Reader):
     """Reads embeddings; where `as_base64`, vectors that came as numbers are turned into it."""
 
+    complete = False
+
     def __init__(self, named: Named, *, as_base64: bool) -> None:
-        self._named = named
+        super().__init__(named)
         self._as_base64 = as_base64
-        self.complete = False
 
-    def read(self, data: bytes) -> Seen:
-        """Read the body."""
-        seen = Seen()
-        try:
-            self._read(data, seen)
-        except ProviderError as error:
-            seen.error = error
-        return seen
-
-    def _read(self, data: bytes, seen: Seen) -> None:
-        payload = seen.payload = json_object(data)
-        if payload.get("error") or payload.get("object") == "error":
-            raise self._named(payload)
+    def _note(self, payload: dict[str, Any], seen: Seen) -> None:
         items = _list(payload.get("data"))
         if not items:
             raise _garbled("no embeddings")
