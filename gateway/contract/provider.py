@@ -40,7 +40,8 @@ class ProviderSettings(BaseModel):
     )
     on_hang_up: Literal["abort", "drain"] = Field(
         default="abort",
-        description="When a client hangs up: close the upstream, or read on to learn the usage.",
+        description="When a client hangs up on a stream that has begun: close the upstream, or "
+        "read on to learn the usage.",
     )
     drain_timeout: float = Field(
         default=30.0, gt=0, description="Seconds that `on_hang_up: drain` may read on."

@@ -25,6 +25,9 @@ from .relay import Relay
 from .routes import InferenceRoute
 from .settings import HttpSettings
 
+MAX_HEADER = 1024
+"""Characters of a name that a header repeats."""
+
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 _CLIENT_ID_HEADERS = (b"x-client-request-id", b"x-request-id")
 
@@ -125,5 +128,5 @@ def _answer_headers(request: Request, answer: Answer) -> Headers:
 
 
 def _header_text(text: str) -> bytes:
-    """Names from the configuration may hold any character; a header may not."""
-    return text.encode("ascii", "backslashreplace")
+    """Names may hold any character, those of a client's fields too; a header may not."""
+    return text[:MAX_HEADER].encode("unicode_escape")

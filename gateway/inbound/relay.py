@@ -64,20 +64,19 @@ class Relay:
     async def _stream(self, answer: Streamed, renamer: Renamer, headers: Headers) -> None:
         await self._start(200, _EVENTS + headers)
         batch = answer.held
-        while batch:
-            content = _join(batch, renamer)
-            if content:
+        while not answer.rest.done:
+            if content := _join(batch, renamer):
                 await self._more(content, last=False)
             batch = await answer.rest.next()
-        await self._more(b"", last=True)
+        await self._more(_join(batch, renamer), last=True)
 
     async def _start(self, status: int, headers: Headers) -> None:
-        self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        self.started = True
 
     async def _more(self, content: bytes, *, last: bool) -> None:
-        self.finished = last
         await self._send({"type": "http.response.body", "body": content, "more_body": not last})
+        self.finished = last
 
 
 def _join(batch: list[Piece], renamer: Renamer) -> bytes:

@@ -58,7 +58,8 @@ class EventStream:
         self._waited: Callable[[], None] = _nothing
         self._decoder = SSEDecoder()
         self._failure: ProviderError | None = None
-        self._done = False
+        self.done = False
+        """Whether the answer is whole, and all of it handed out."""
 
     def watch(self, waiting: Callable[[], None], waited: Callable[[], None]) -> None:
         """
@@ -102,8 +103,7 @@ class EventStream:
         while not pieces:
             if self._failure is not None:
                 raise self._failure
-            if self._done:
-                await self._read_out()
+            if self.done:
                 return pieces
             self._waiting()
             chunk = await anext(self._chunks, None)
@@ -135,7 +135,7 @@ class EventStream:
 
     def _finish(self, event: Event, seen: Seen, pieces: list[Piece]) -> None:
         if self._reader.complete:
-            self._done = True
+            self.done = True
             pieces.append((event, seen))
         else:
             self._failure = ProviderGarbled(
@@ -143,8 +143,11 @@ class EventStream:
                 code="upstream_incomplete",
             )
 
-    async def _read_out(self) -> None:
-        """The answer is whole; its connection can be used again only once its last byte is read."""
+    async def read_out(self) -> None:
+        """
+        Wait for the end of the transfer after the end of the answer: only then can the connection
+        be used again. Nobody waits for it but the connection.
+        """
         try:
             async with asyncio.timeout(READ_OUT):
                 while await anext(self._chunks, None) is not None:
@@ -156,7 +159,7 @@ class EventStream:
         """The upstream closed without an end marker: complete only if all choices finished."""
         if not self._reader.complete or self._decoder.pending:
             raise ProviderDisconnected("the stream ended without a finish reason")
-        self._done = True
+        self.done = True
         return [(_DONE, Seen(done=True))]
 
 

@@ -19,6 +19,7 @@ from ..contract.errors import (
     GatewayError,
     InvalidRequest,
     NoHealthyUpstream,
+    ProviderBusy,
     ProviderError,
     UnknownModel,
 )
@@ -218,7 +219,7 @@ class Request:
         record.error = code_of(error)
         self._pipeline.slots.give_back(candidate.provider)
         self.serving = None
-        if isinstance(error, ProviderError):
+        if isinstance(error, ProviderError) and not isinstance(error, ProviderBusy):
             self._pipeline.health.failed(candidate.name, error)
         else:
             self._pipeline.health.released(candidate.name)
@@ -255,15 +256,21 @@ class Request:
         if opened is None:
             return
         try:
-            if isinstance(self._answer, Streamed) and isinstance(
-                self.interrupt.error, ClientHungUp
-            ):
-                await self._drain(self._answer)
+            if isinstance(self._answer, Streamed):
+                await self._read_on(self._answer)
         finally:
             try:
                 await opened.__aexit__(kind, error, traceback)
             finally:
                 self._attempt_ended()
+
+    async def _read_on(self, answer: Streamed) -> None:
+        """What is left to read when the client has all that it will get."""
+        if answer.rest.done:
+            answer.rest.unwatch()
+            await answer.rest.read_out()
+        elif isinstance(self.interrupt.error, ClientHungUp):
+            await self._drain(answer)
 
     async def _drain(self, answer: Streamed) -> None:
         """Read on without the client, for a provider that bills anyway, to learn the usage."""
@@ -296,11 +303,13 @@ class Request:
 
     def _charge(self) -> None:
         record, tally = self.record, self._tally
+        if self._answer is None and not self._left_while_asking():
+            return  # no target answered: that costs the operator, not the tenant
         if tally.usage is not None:
             record.prompt_tokens = tally.usage.prompt
             record.completion_tokens = tally.usage.completion
             record.cached_tokens = tally.usage.cached
-        elif self._answer is not None or self._left_while_asking():
+        else:
             record.usage_source = "counted"
             record.prompt_tokens = self._prompt_tokens()
             record.completion_tokens = tally.pieces

@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx
 
 from ..contract.errors import (
+    ProviderBusy,
     ProviderDisconnected,
     ProviderError,
     ProviderGarbled,
@@ -218,5 +219,7 @@ def _named(error: httpx.HTTPError) -> ProviderError:
             return ProviderDisconnected(told)
         case httpx.RemoteProtocolError() | httpx.DecodingError():
             return ProviderGarbled(told, code="upstream_protocol_error")
-        case _:  # ConnectError, ConnectTimeout, PoolTimeout, and what could not be sent at all
+        case httpx.PoolTimeout():  # ours: the upstream has done nothing wrong
+            return ProviderBusy(told)
+        case _:  # ConnectError, ConnectTimeout, and what could not be sent at all
             return ProviderUnreachable(told)

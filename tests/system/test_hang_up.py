@@ -68,6 +68,24 @@ async def test_a_client_that_leaves_frees_the_upstream_within_100_ms(
     assert upstream.state()["aborted"] == 3
 
 
+async def test_a_client_that_leaves_after_a_large_prompt_is_noticed_too(tmp_path: Path) -> None:
+    """More of a body in one read than the server likes to hold: it stops reading for a while."""
+    body = json.dumps(chat(messages=[{"role": "user", "content": "x" * 100_000}])).encode()
+    head = request_bytes(stream=False).partition(b"\r\n\r\n")[0].rpartition(b" ")[0]
+    async with running_simulator(tokens_per_second=1) as upstream:
+        with gateway(tmp_path, settings({"sim": upstream.url})) as process:
+            _, writer = await connect(process.url)
+            writer.write(head + b" %d\r\n\r\n" % len(body))
+            await asyncio.sleep(0.05)  # the gateway waits for the body
+            writer.write(body)
+            await eventually(lambda: upstream.state()["running"] == 1, within=5)
+            writer.close()
+
+            await eventually(lambda: upstream.state()["running"] == 0, within=2)
+            await asyncio.to_thread(until, process.is_idle)
+            assert (await asyncio.to_thread(process.told, 1))[0]["outcome"] == "hung_up"
+
+
 async def _leave(process: Gateway, upstream: RunningSimulator, moment: Moment) -> float:
     """Seconds until the upstream is free, from the moment at which the client leaves."""
     reader, writer = await connect(process.url)

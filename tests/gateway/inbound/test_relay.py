@@ -45,6 +45,10 @@ class Rest:
         self._batches = list(batches)
         self._error = error
 
+    @property
+    def done(self) -> bool:
+        return not self._batches and self._error is None
+
     async def next(self) -> list[Piece]:
         if self._batches:
             return self._batches.pop(0)
@@ -128,7 +132,7 @@ async def test_the_events_of_one_read_go_out_in_one_message() -> None:
 
     await client.relay.answer(streamed(held, rest), "chat", OWN)
 
-    assert [body.count(b"\n\n") for body in client.bodies] == [3, 3, 0]
+    assert [body.count(b"\n\n") for body in client.bodies] == [3, 3]
     assert client.content.endswith(b"data: [DONE]\n\n")
     models = {event["model"] for event in events(client.content.decode()) if event != "[DONE]"}
     assert models == {"chat"}
@@ -144,7 +148,7 @@ async def test_nothing_is_sent_for_a_read_whose_events_are_all_hidden() -> None:
         OWN,
     )
 
-    assert len(client.bodies) == 3  # the chunk, the end marker, and the end
+    assert len(client.bodies) == 2  # the chunk, and the end marker
     assert b"usage" not in client.content
 
 

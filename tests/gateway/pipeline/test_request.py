@@ -732,3 +732,12 @@ async def test_a_busy_provider_is_passed_over_and_is_no_attempt() -> None:
             gate.open()
 
     assert bench.upstreams.asked == ["a", "b"]
+
+
+async def test_what_no_target_answered_is_not_charged_whatever_was_reported() -> None:
+    bench = pipeline_of(says_whole(completion(reason=None)))
+
+    with pytest.raises(ProviderError):
+        await bench.ask(stream=False)
+
+    assert (bench.record.prompt_tokens, bench.record.completion_tokens) == (0, 0)

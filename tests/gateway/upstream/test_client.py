@@ -8,6 +8,7 @@ import pytest
 import respx
 
 from gateway.contract.errors import (
+    ProviderBusy,
     ProviderDisconnected,
     ProviderError,
     ProviderGarbled,
@@ -277,7 +278,7 @@ async def test_respx_may_stand_where_the_sockets_are(chat: Chat):
     [
         (httpx.ConnectError("x"), ProviderUnreachable, "no_healthy_upstream"),
         (httpx.ConnectTimeout("x"), ProviderUnreachable, "no_healthy_upstream"),
-        (httpx.PoolTimeout("x"), ProviderUnreachable, "no_healthy_upstream"),
+        (httpx.PoolTimeout("x"), ProviderBusy, "no_healthy_upstream"),
         (httpx.LocalProtocolError("x"), ProviderUnreachable, "no_healthy_upstream"),
         (httpx.ReadTimeout("x"), ProviderTimedOut, "upstream_timeout"),
         (httpx.WriteTimeout("x"), ProviderTimedOut, "upstream_timeout"),
