@@ -160,6 +160,11 @@ class Health:
             circuit.cools = False
         return True
 
+    def probes(self, name: str) -> bool:
+        """Whether a request that was admitted just now is the target's probe."""
+        circuit = self._circuits.get(name)
+        return circuit is not None and circuit.is_open
+
     def succeeded(self, name: str) -> None:
         """The target answered. While it is open, an answer to an earlier request proves nothing."""
         circuit = self._circuits.get(name)
@@ -173,7 +178,7 @@ class Health:
         self._note(circuit, failure=0)
 
     def released(self, name: str) -> None:
-        """The attempt ended and says nothing about the target: its client left."""
+        """The probe says nothing about the target, or not yet: another may be admitted."""
         circuit = self._circuits.get(name)
         if circuit is not None:
             circuit.probe_until = 0.0

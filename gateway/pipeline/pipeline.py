@@ -127,9 +127,9 @@ class Pipeline:
         for observer in self._observers:
             observer.finished(record)
 
-    def admit(self, candidate: Candidate) -> None:
+    def admit(self, candidate: Candidate) -> bool:
         """
-        Take a slot at the candidate's provider.
+        Take a slot at the candidate's provider; whether this request is its target's probe.
 
         Raises:
             ProviderBusy: none is free, or another request is finding out whether it works again.
@@ -138,6 +138,7 @@ class Pipeline:
         if not self.health.admits(candidate.name):
             self.slots.give_back(candidate.provider)
             raise ProviderBusy("being probed")
+        return self.health.probes(candidate.name)
 
     def attempt_record(self, record: Record, candidate: Candidate) -> AttemptRecord:
         """Begin the record of one more attempt."""

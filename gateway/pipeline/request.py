@@ -60,6 +60,7 @@ class Request:
         self.serving: Candidate | None = None
         self.exposes_target = False
         self._operation = operation
+        self._probes = False
         self._reservation: Reservation | None = None
         self._pipeline = pipeline
         self._snapshot = pipeline.snapshot
@@ -196,7 +197,7 @@ class Request:
 
     async def _attempt(self, terms: Terms, candidate: Candidate) -> Answer:
         """One attempt; the one that answers stays open until the request ends."""
-        self._pipeline.admit(candidate)
+        self._probes = self._pipeline.admit(candidate)
         self.serving = candidate
         record = self._pipeline.attempt_record(self.record, candidate)
         self._tally = Tally()
@@ -209,7 +210,7 @@ class Request:
             raise
         self._open = attempt
         self.record.target = candidate.name
-        self._pipeline.health.released(candidate.name)  # a probe that streams holds up nobody
+        self._release_probe(candidate)  # one that streams holds up nobody
         return answer
 
     def _attempt_failed(
@@ -222,6 +223,10 @@ class Request:
         if isinstance(error, ProviderError) and not isinstance(error, ProviderBusy):
             self._pipeline.health.failed(candidate.name, error)
         else:
+            self._release_probe(candidate)
+
+    def _release_probe(self, candidate: Candidate) -> None:
+        if self._probes:
             self._pipeline.health.released(candidate.name)
 
     async def __aexit__(

@@ -741,3 +741,50 @@ async def test_what_no_target_answered_is_not_charged_whatever_was_reported() ->
         await bench.ask(stream=False)
 
     assert (bench.record.prompt_tokens, bench.record.completion_tokens) == (0, 0)
+
+
+async def test_what_one_provider_can_not_express_is_asked_of_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = pipeline_of(GOOD, GOOD)
+    (first, _) = bench.pipeline.snapshot.routes.find("chat").candidates  # type: ignore[union-attr]
+
+    def refuse(*_: object) -> None:
+        raise InvalidRequest("not here", param="tools")
+
+    monkeypatch.setattr(first.provider, "encode", refuse)
+    await bench.ask()
+
+    assert bench.upstreams.asked == ["b"]
+    assert bench.record.outcome == "ok"
+    bench.check_nothing_is_left()
+
+
+async def test_a_request_from_before_an_outage_frees_nobodys_probe() -> None:
+    old, rest, probe = Gate(), Gate(), Gate()
+    bench = pipeline_of(
+        [
+            streams(old, text("x"), rest, FINISH, DONE),
+            refuses(503),
+            streams(*STREAM, before=(probe,)),
+        ],
+        [GOOD, GOOD],
+        health=HealthSettings(consecutive_failures=1, cool_down=10),
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.ask())
+        await old.reached.wait()
+        await bench.ask()  # the outage: answered by the other
+        await asyncio.sleep(10)
+        group.create_task(bench.ask())
+        await probe.reached.wait()
+        old.open()  # the first one's content comes only now
+        await asyncio.sleep(1)
+
+        assert not bench.health.is_up("a/m")
+        await bench.ask()
+        probe.open()
+        rest.open()
+
+    assert bench.upstreams.asked == ["a", "a", "b", "a", "b"]
+    bench.check_nothing_is_left()
