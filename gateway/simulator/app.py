@@ -7,7 +7,7 @@ inspection before anything else happens to it.
 
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -37,6 +37,14 @@ _HTML = b"text/html; charset=utf-8"
 
 Body = TypeVar("Body", bound=BaseModel)
 Handler = Callable[[Exchange, bytes, Fault | None], Awaitable[None]]
+
+
+class Marks(TypedDict):
+    """What every answer is told by, whatever it is an answer to."""
+
+    name: str
+    reply_id: str
+    created: int
 
 
 class Simulator:
@@ -152,36 +160,25 @@ class Simulator:
 
     async def _chat(self, exchange: Exchange, raw: bytes, fault: Fault | None) -> None:
         body = _read(ChatBody, raw)
-        reply = chat_reply(
-            body,
-            model=self._model,
-            name=self._served(body.model),
-            reply_id=self._new_id(),
-            created=int(self._today()),
-        )
+        reply = chat_reply(body, model=self._model, **self._marks(body.model))
         await self._engine.answer(exchange, reply, fault)
 
     async def _complete(self, exchange: Exchange, raw: bytes, fault: Fault | None) -> None:
         body = _read(CompletionBody, raw)
-        reply = completion_reply(
-            body,
-            model=self._model,
-            name=self._served(body.model),
-            reply_id=self._new_id(),
-            created=int(self._today()),
-        )
+        reply = completion_reply(body, model=self._model, **self._marks(body.model))
         await self._engine.answer(exchange, reply, fault)
 
     async def _embed(self, exchange: Exchange, raw: bytes, fault: Fault | None) -> None:
         body = _read(EmbeddingBody, raw)
-        reply = embedding_reply(
-            body,
-            embedder=self._embedder,
-            name=self._served(body.model),
-            reply_id=self._new_id(),
-            created=int(self._today()),
-        )
+        reply = embedding_reply(body, embedder=self._embedder, **self._marks(body.model))
         await self._engine.answer(exchange, reply, fault)
+
+    def _marks(self, model: str | None) -> Marks:
+        return {
+            "name": self._served(model),
+            "reply_id": self._new_id(),
+            "created": int(self._today()),
+        }
 
     async def _list(self, exchange: Exchange, _: bytes, __: Fault | None) -> None:
         models: list[dict[str, object]] = [
