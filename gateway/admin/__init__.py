@@ -1,0 +1,1 @@
+"""The administration: who may use what, how much, and what it cost."""
