@@ -16,9 +16,9 @@ from starlette.responses import JSONResponse, Response
 
 from .. import __version__
 from ..contract.errors import GatewayError, InternalError, InvalidRequest
+from ..gates import check
 from .documents import openapi
 from .errors import error_body, error_headers
-from .gates import check
 from .routes import INFERENCE, InferenceRoute
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]

@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from .. import __version__
 from ..contract.answers import ErrorBody
-from .gates import api_routes, gates_of
+from ..gates import api_routes, gates_of
 from .routes import InferenceRoute
 
 _REF = "#/components/schemas/{model}"

@@ -1,43 +1,13 @@
-"""
-Who may call a route: each FastAPI route depends on exactly one gate.
+"""The gates of the data plane and of operations: by a key, and by the operator's token."""
 
-A gate is a dependency that says which access it stands for. `check` refuses an application in
-which a route has none, so that a route can't be open by oversight.
-"""
-
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
 from hmac import compare_digest
 
-from fastapi import Request as HttpRequest
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from fastapi import Request
 from pydantic import SecretStr
-from starlette.routing import BaseRoute
 
-from ..access import Access as Keys
-from ..access import Caller
+from ..access import Access, Caller
 from ..contract.errors import InvalidKey
-from .routes import Access
-
-
-class Gate(ABC):
-    """What a route depends on to say who may call it."""
-
-    access: Access
-
-    @abstractmethod
-    async def __call__(self, request: HttpRequest) -> object:
-        """Let the request pass, or raise."""
-
-
-class Anyone(Gate):
-    """No credential is looked at."""
-
-    access = "anyone"
-
-    async def __call__(self, request: HttpRequest) -> None:
-        """Let it pass."""
+from ..gates import Gate
 
 
 class CallerGate(Gate):
@@ -45,10 +15,10 @@ class CallerGate(Gate):
 
     access = "caller"
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Access) -> None:
         self._keys = keys
 
-    async def __call__(self, request: HttpRequest) -> Caller:
+    async def __call__(self, request: Request) -> Caller:
         """
         Raises:
             InvalidKey: nobody who is known.
@@ -65,7 +35,7 @@ class OperatorGate(Gate):
         self._token = token.get_secret_value().encode()
         self._public = public
 
-    async def __call__(self, request: HttpRequest) -> None:
+    async def __call__(self, request: Request) -> None:
         """
         Raises:
             InvalidKey: not the operator.
@@ -76,30 +46,3 @@ class OperatorGate(Gate):
         is_right = compare_digest(given.strip().encode(), self._token)
         if not (self._token and scheme.lower() == "bearer" and is_right):
             raise InvalidKey
-
-
-def api_routes(routes: Iterable[BaseRoute]) -> list[RouteContext]:
-    """FastAPI's own routes among them, those of included routers too."""
-    contexts = iter_route_contexts(list(routes))
-    return [each for each in contexts if isinstance(each.original_route, APIRoute)]
-
-
-def gates_of(route: RouteContext) -> list[Gate]:
-    """The gates that a route depends on."""
-    return [call for call in _calls(route.dependant) if isinstance(call, Gate)]
-
-
-def check(routes: Iterable[BaseRoute]) -> None:
-    """
-    Raises:
-        TypeError: a route does not say, in exactly one way, who may call it.
-    """
-    for route in api_routes(routes):
-        if len(gates_of(route)) != 1:
-            raise TypeError(f"route {route.path} must depend on exactly one gate")
-
-
-def _calls(dependant: Dependant) -> Iterator[object]:
-    for each in dependant.dependencies:
-        yield each.call
-        yield from _calls(each)

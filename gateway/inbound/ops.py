@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from .gates import Anyone, Gate
+from ..gates import Anyone, Gate
 
 PREFIXES = ("/health", "/api/v1/health")
 

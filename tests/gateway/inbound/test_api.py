@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, FastAPI, Query
 from structlog.testing import capture_logs
 
 from gateway.contract.errors import LimitExceeded, UnknownModel
+from gateway.gates import Anyone
 from gateway.inbound import Edge, create_api
-from gateway.inbound.gates import Anyone
 from tests.support.application import client
 
 MAX = 300

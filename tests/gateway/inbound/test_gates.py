@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from gateway.access import Access, ConfiguredKeys
 from gateway.app import Gateway
+from gateway.gates import Gate, api_routes, gates_of
 from gateway.inbound import INFERENCE, CallerGate, Edge, OperatorGate, create_api
-from gateway.inbound.gates import Anyone, Gate, api_routes, gates_of
 from tests.support.application import (
     CHAT,
     KEY,
@@ -143,47 +143,17 @@ def test_the_gate_of_a_route_says_what_the_walk_finds(development: Gateway) -> N
     assert len(found) == len(PROBES | OPERATIONS) + 2
 
 
-# A route without a gate
+# Gates
 
 
-def gated(*gates: Gate) -> APIRouter:
+def gated(gate: Gate) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/open", dependencies=[Depends(gate) for gate in gates])
+    @router.get("/open", dependencies=[Depends(gate)])
     async def answer() -> None:
         """A route."""
 
     return router
-
-
-@pytest.mark.parametrize("gates", [(), (Anyone(), Anyone())], ids=["none", "two"])
-def test_a_route_that_does_not_say_once_who_may_call_it_is_refused(gates: tuple[Gate, ...]) -> None:
-    with pytest.raises(TypeError, match="/open must depend on exactly one gate"):
-        create_api([gated(*gates)], docs=False)
-
-
-def test_a_route_without_a_gate_is_refused_however_deep_it_is_included() -> None:
-    outer = APIRouter()
-    outer.include_router(gated(), prefix="/deep")
-
-    with pytest.raises(TypeError, match="/deep/open must depend on exactly one gate"):
-        create_api([gated(Anyone()), outer], docs=True)
-
-
-def test_a_gate_may_stand_behind_another_dependency() -> None:
-    router, gate = APIRouter(), Anyone()
-
-    def behind(passed: Annotated[None, Depends(gate)]) -> None:
-        """Depends on the gate."""
-
-    @router.get("/", dependencies=[Depends(behind)])
-    async def answer() -> None:
-        """A route."""
-
-    create_api([router], docs=False)
-
-
-# Gates
 
 
 async def asked(gate: Gate, *headers: tuple[str, str | bytes]) -> int:
