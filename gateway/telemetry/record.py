@@ -5,6 +5,7 @@ The pipeline fills it in as the request goes along and hands it over once, at th
 the end came. It never holds a prompt, an answer, a key or a credential.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -32,7 +33,10 @@ class TraceContext:
 
 @dataclass(slots=True)
 class AttemptRecord:
-    """One request sent to one target. Instants are seconds of the monotonic clock."""
+    """
+    One request sent to one target. Instants are seconds of the monotonic clock; `cost` is what the
+    operator may have to pay for it, in nano-dollars.
+    """
 
     target: str
     provider: str
@@ -42,6 +46,7 @@ class AttemptRecord:
     ended: float = 0.0
     status: int | None = None
     error: str | None = None
+    cost: int = 0
     span_id: int = 0
     noted: dict[str, str] = field(default_factory=dict)
 
@@ -51,7 +56,9 @@ class Record:
     """
     One request. `model` is a configured public name, or empty where the request named no model
     that its caller may use: a client can not create a label value. `started` and the other
-    instants are seconds of the monotonic clock, `at` the wall clock in UTC.
+    instants are seconds of the monotonic clock, `at` the wall clock in UTC. Costs are nano-dollars;
+    `priced` says whether the target that served has a price. `admitted` says that limits were
+    asked and have room: such a request has a row in the ledger.
     """
 
     request_id: str
@@ -60,6 +67,7 @@ class Record:
     started: float
     client_request_id: str = ""
     tenant: str = ""
+    project: str = ""
     key: str = ""
     model: str = ""
     stream: bool = False
@@ -68,15 +76,24 @@ class Record:
     outcome: Outcome = "failed"
     error: str | None = None
     attempts: list[AttemptRecord] = field(default_factory=list)
+    admitted: bool = False
     reserved_tokens: int = 0
+    reserved_cost: int = 0
     prompt_tokens: int = 0
-    completion_tokens: int = 0
     cached_tokens: int = 0
+    cache_written_tokens: int = 0
+    audio_prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_completion_tokens: int = 0
+    cost: int = 0
+    priced: bool = False
     usage_source: UsageSource = "measured"
     limited_by: str | None = None
     first_content: float | None = None
     ended: float = 0.0
     finish_reasons: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
     trace: TraceContext | None = None
 
 
