@@ -6,7 +6,14 @@ can not overdraw it. Limits are kept in this process, or on Redis by `gateway.li
 is loaded only where it is used.
 """
 
-from .estimate import MARGIN, output_tokens, prompt_tokens, reserved_tokens
+from .estimate import (
+    MARGIN,
+    choices,
+    named_cap,
+    output_tokens,
+    prompt_tokens,
+    reserved_tokens,
+)
 from .headers import ratelimit_headers
 from .memory import MemoryLimiter
 from .model import Counts, Limit, Limiter, LimitReached, Reservation, Standing
@@ -28,6 +35,8 @@ __all__ = [
     "ratelimit_headers",
     "prompt_tokens",
     "output_tokens",
+    "named_cap",
+    "choices",
     "reserved_tokens",
     "MARGIN",
 ]

@@ -70,15 +70,25 @@ def output_tokens(operation: Operation, body: Mapping[str, Any], max_output: int
     `max_output` is the model's own cap, which holds where the request names none; 0 where
     neither is set. Never raises.
     """
+    return choices(operation, body) * (named_cap(operation, body) or max_output or 0)
+
+
+def named_cap(operation: Operation, body: Mapping[str, Any]) -> int:
+    """Tokens that the request itself allows each choice; 0 where it names no maximum."""
     if operation == "embedding":
         return 0
-    cap = _number(body.get("max_completion_tokens")) or _number(body.get("max_tokens"))
-    each = cap or max_output or 0
-    choices = _number(body.get("n")) or 1
+    return _number(body.get("max_completion_tokens")) or _number(body.get("max_tokens"))
+
+
+def choices(operation: Operation, body: Mapping[str, Any]) -> int:
+    """How many answers are made at once, each as long as the cap allows; 0 for embeddings."""
+    if operation == "embedding":
+        return 0
+    wanted = _number(body.get("n")) or 1
     if operation == "completion":
-        choices = max(choices, _number(body.get("best_of")))
-        choices *= _prompts(body.get("prompt"))
-    return choices * each
+        wanted = max(wanted, _number(body.get("best_of")))
+        wanted *= _prompts(body.get("prompt"))
+    return wanted
 
 
 def _other(item: object, waiting: list[Any]) -> int:
