@@ -1,0 +1,132 @@
+"""
+What must change for the store to be as a file says.
+
+Pure, so that what is shown is what is done. What the file does not name is left alone, objects
+and single fields alike; only pruning deletes, and only from the lists that the file writes. An
+applied difference leaves none: the next one of the same file is empty.
+
+The order is that of references: plans, tenants, projects, keys, then what goes in reverse.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Kind = Literal["plan", "tenant", "project", "key"]
+"""What a file may declare, in the order in which one refers to the other."""
+Action = Literal["create", "update", "replace", "delete"]
+Name = tuple[str, ...]
+"""`(plan,)`, `(tenant,)`, `(tenant, project)`, `(tenant, key's name)`."""
+Field = str | int | bool | None | tuple[str, ...] | Mapping[str, object]
+Fields = Mapping[str, Field]
+Lists = frozenset[tuple[Kind, Name]]
+"""Lists of objects by kind and owner: `("plan", ())`, `("key", ("acme",))`."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+IDENTITY = "public_id"
+"""The field of a key that can't change: another one is another key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """
+    An object as it is, with all its fields, or as it should be, with those that are written.
+
+    `version` counts the changes of one that is; one that should be has none.
+    """
+
+    kind: Kind
+    name: Name
+    fields: Fields
+    version: int = 0
+
+    @property
+    def owner(self) -> Name:
+        """The object within which the name is one: nothing, or a tenant."""
+        return self.name[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """
+    One step. `before` and `after` hold the fields that differ; one is empty for what is created
+    or deleted. `replace` is a key that gets another secret under its name: `after` holds all its
+    fields. `version` is that of the object when it was looked at, 0 if there was none.
+    """
+
+    action: Action
+    kind: Kind
+    name: Name
+    before: Fields
+    after: Fields
+    version: int = 0
+
+
+def difference(
+    desired: Iterable[Object], current: Iterable[Object], *, prune: Lists = frozenset()
+) -> tuple[Change, ...]:
+    """
+    The changes that make the objects which are there those which should be there, in the order
+    in which they can be made. `prune` names the lists in which nothing else may be left.
+    """
+    wanted = _named(desired)
+    there = _named(current)
+    changes = [
+        change
+        for each in sorted(wanted.values(), key=_place)
+        for change in _brought(each, there.get((each.kind, each.name)))
+    ]
+    gone = _pruned(wanted, there, prune)
+    changes += [
+        Change("delete", each.kind, each.name, each.fields, {}, each.version)
+        for each in sorted(gone, key=_place, reverse=True)
+    ]
+    return tuple(changes)
+
+
+def _named(objects: Iterable[Object]) -> dict[tuple[Kind, Name], Object]:
+    return {(each.kind, each.name): each for each in objects}
+
+
+def _place(each: Object) -> tuple[int, Name]:
+    return KINDS.index(each.kind), each.name
+
+
+def _brought(wanted: Object, there: Object | None) -> Iterator[Change]:
+    """What brings one object to where it should be."""
+    if there is None:
+        yield Change("create", wanted.kind, wanted.name, {}, wanted.fields)
+        return
+    after = {k: v for k, v in wanted.fields.items() if v != there.fields.get(k)}
+    if not after:
+        return
+    before = {name: there.fields.get(name) for name in after}
+    if IDENTITY in after:
+        whole = {**there.fields, **wanted.fields}
+        yield Change("replace", wanted.kind, wanted.name, before, whole, there.version)
+    else:
+        yield Change("update", wanted.kind, wanted.name, before, after, there.version)
+
+
+def _pruned(
+    wanted: Mapping[tuple[Kind, Name], Object],
+    there: Mapping[tuple[Kind, Name], Object],
+    prune: Lists,
+) -> list[Object]:
+    """What goes: the unnamed of each list, and with it all that it holds."""
+    gone: dict[tuple[Kind, Name], Object] = {}
+    for each in sorted(there.values(), key=_place):
+        unnamed = (each.kind, each.name) not in wanted
+        if unnamed and ((each.kind, each.owner) in prune or _holder(each) & gone.keys()):
+            gone[each.kind, each.name] = each
+    return list(gone.values())
+
+
+def _holder(each: Object) -> set[tuple[Kind, Name]]:
+    """What takes an object with it when it goes: its tenant, and a key's project."""
+    holders: set[tuple[Kind, Name]] = set()
+    if each.owner:
+        holders.add(("tenant", each.owner))
+    if each.kind == "key" and isinstance(project := each.fields.get("project"), str):
+        holders.add(("project", (*each.owner, project)))
+    return holders
