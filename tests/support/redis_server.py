@@ -23,9 +23,13 @@ class RedisServer:
     """
     One server, empty at first, keeping nothing on disk. Leaving the block ends it by its pid and
     removes its directory.
+
+    `options` come after our own, as on its command line: `--appendonly yes` keeps data over a
+    `kill` and a `start`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        self._options = options
         self._directory = tempfile.TemporaryDirectory(prefix="lg-redis-")
         self._socket = Path(self._directory.name) / "s"
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,11 +53,11 @@ class RedisServer:
         self._directory.cleanup()
 
     def start(self) -> None:
-        """Start it, empty, and wait until it answers."""
+        """Start it, empty if it keeps nothing, and wait until it listens."""
         options = f"--port 0 --save --appendonly no --unixsocket {self._socket}".split()
         options.insert(3, "")  # --save ''
         self._process = subprocess.Popen(
-            [command("redis-server"), *options, "--dir", self._directory.name],
+            [command("redis-server"), *options, "--dir", self._directory.name, *self._options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -1,0 +1,107 @@
+"""The Redis user that deploy/redis/users.acl makes: enough to keep limits, and nothing else."""
+
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import redis
+from redis.exceptions import NoPermissionError
+
+from tests.support.redis_server import RedisServer
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "deploy" / "redis" / "users.acl"
+PASSWORD = "a-password-of-this-test"
+NOBODY = "#" + "0" * 64
+"""The digest that the shipped file holds: of no password that anybody knows."""
+
+FORBIDDEN = """
+    KEYS *|SCAN 0|RANDOMKEY|DBSIZE|FLUSHALL|FLUSHDB|SWAPDB 0 1|SELECT 1|MOVE lg1:a 1
+    CONFIG GET *|CONFIG SET maxmemory 1|CONFIG REWRITE|OBJECT FREQ lg1:a|SHUTDOWN NOSAVE|SAVE|BGSAVE
+    BGREWRITEAOF|REPLICAOF NO ONE|FAILOVER|CLUSTER RESET|MIGRATE h 1 lg1:a 0 1|RESTORE lg1:a 0 x
+    DUMP lg1:a|ACL LIST|ACL SETUSER lockgate +@all|ACL WHOAMI|CLIENT LIST|CLIENT KILL TYPE normal
+    CLIENT PAUSE 1|MODULE LIST|MODULE LOAD /x.so|FUNCTION FLUSH|SCRIPT FLUSH|SCRIPT KILL|MONITOR
+    SLOWLOG GET|LATENCY RESET|MEMORY PURGE|PUBLISH lg1:a b|SUBSCRIBE lg1:a|RENAME lg1:a lg1:b
+    COPY lg1:a lg1:b|SORT lg1:a|XTRIM lg1:a MAXLEN 0|XGROUP DESTROY lg1:a g|XGROUP SETID lg1:a g 0
+    PERSIST lg1:a|APPEND lg1:a b|GETDEL lg1:a|WAIT 0 1
+"""
+FOREIGN = """
+    GET other|SET other 1|DEL other|HGETALL lg1|HSET xlg1:a b c|ZADD lg2:a 1 b|XADD ledger * a b
+"""
+
+
+def commands(table: str) -> list[str]:
+    return [each.strip() for line in table.strip().splitlines() for each in line.split("|")]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    file = tmp_path_factory.mktemp("redis") / "users.acl"
+    digest = sha256(PASSWORD.encode()).hexdigest()
+    file.write_text(FILE.read_text().replace(NOBODY, "#" + digest))
+    with RedisServer("--aclfile", str(file)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def url(server: RedisServer) -> str:
+    return server.url.replace("unix://", f"unix://lockgate:{PASSWORD}@")
+
+
+@pytest.fixture
+def user(url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(url, protocol=2, driver_info=None) as user:
+        yield user
+
+
+def test_nobody_comes_in_without_a_password(server: RedisServer) -> None:
+    for name in ("", "default:@", "lockgate:@", "lockgate:wrong@"):
+        url = server.url.replace("unix://", f"unix://{name}")
+        with (
+            redis.Redis.from_url(url, protocol=2, driver_info=None) as stranger,
+            pytest.raises((redis.AuthenticationError, redis.ResponseError)),
+        ):
+            stranger.execute_command("PING")
+
+
+def test_the_shipped_file_lets_nobody_in_until_a_password_is_set() -> None:
+    with RedisServer("--aclfile", str(FILE)) as server:
+        url = server.url.replace("unix://", f"unix://lockgate:{'0' * 64}@")
+        with (
+            redis.Redis.from_url(url, protocol=2, driver_info=None) as stranger,
+            pytest.raises((redis.AuthenticationError, redis.ResponseError)),
+        ):
+            stranger.execute_command("PING")
+
+
+def test_a_stolen_connection_can_do_nothing_but_keep_limits(user: redis.Redis) -> None:
+    assert len(commands(FORBIDDEN)) >= 30
+    for command in commands(FORBIDDEN):
+        with pytest.raises(NoPermissionError):
+            user.execute_command(*command.split())
+
+
+def test_no_key_of_another_application_is_reached_not_even_by_a_script(user: redis.Redis) -> None:
+    for command in commands(FOREIGN):
+        with pytest.raises(NoPermissionError):
+            user.execute_command(*command.split())
+    for key in ("other", "lg1"):
+        with pytest.raises(redis.ResponseError, match=r"NOPERM|ACL"):
+            user.execute_command("EVAL", f"return redis.call('GET', '{key}')", 0)
+    with pytest.raises(redis.ResponseError, match=r"NOPERM|ACL"):
+        user.execute_command("EVAL", "return redis.call('FLUSHALL')", 0)
+
+
+def test_every_command_of_the_scripts_is_granted() -> None:
+    scripts = (ROOT / "gateway" / "limits").glob("*.lua")
+    called = {
+        name.lower()
+        for script in scripts
+        for name in re.findall(r"redis\.p?call\(\s*'(\w+)'", script.read_text())
+    }
+    granted = set(re.findall(r"\+(\w+)", FILE.read_text()))
+
+    assert called
+    assert called <= granted
