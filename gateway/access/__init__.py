@@ -10,7 +10,7 @@ from .generate import describe_new_key
 from .headers import credential
 from .key import SCANNER, Key
 from .pepper import load_pepper
-from .settings import ALL_MODELS, KeySettings, TenantId, TenantSettings
+from .settings import ALL_MODELS, SCOPES, KeySettings, Scope, TenantId, TenantSettings
 
 __all__ = [
     "Access",
@@ -24,6 +24,8 @@ __all__ = [
     "describe_new_key",
     "load_pepper",
     "ALL_MODELS",
+    "SCOPES",
+    "Scope",
     "KeySettings",
     "TenantId",
     "TenantSettings",

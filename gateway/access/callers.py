@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Protocol
 
-from ..contract.errors import InvalidKey
+from ..contract.errors import InvalidKey, PermissionDenied
 from .headers import credential
 from .key import Key, Pepper
-from .settings import ALL_MODELS, KeySettings, TenantSettings
+from .networks import Network, is_within, networks_of
+from .settings import ALL_MODELS, SCOPES, KeySettings, Scope, TenantSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,9 @@ class Caller:
     """
     A tenant and the key it used.
 
-    `plan` is the tenant's, `key_plan` the key's own beside it. `models` holds public names, or
-    `ALL_MODELS`.
+    `plan` is the tenant's, `project_plan` and `key_plan` are the project's and the key's own
+    beside it; `levels` holds them all, each with the scope under which its limits are kept.
+    `models` holds public names, or `ALL_MODELS`. `networks` is empty where any will do.
     """
 
     tenant: str
@@ -35,6 +37,20 @@ class Caller:
     plan: str
     key_plan: str | None
     models: frozenset[str]
+    project: str | None = None
+    project_plan: str | None = None
+    scopes: frozenset[Scope] = frozenset(SCOPES)
+    networks: tuple[Network, ...] = ()
+    levels: tuple[tuple[str, str], ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        levels = (
+            (f"tenant:{self.tenant}", self.plan),
+            (f"project:{self.project}", self.project_plan),
+            (f"key:{self.key_id}", self.key_plan),
+        )
+        with_plan = tuple((scope, plan) for scope, plan in levels if plan is not None)
+        object.__setattr__(self, "levels", with_plan)
 
     def may_use(self, model: str) -> bool:
         """Whether the caller may ask for a model of this public name."""
@@ -98,6 +114,8 @@ def _caller(tenant: str, settings: TenantSettings, key: KeySettings, public_id: 
         plan=settings.plan,
         key_plan=key.plan,
         models=settings.models_of(key),
+        scopes=frozenset(key.scopes),
+        networks=networks_of(key.networks),
     )
 
 
@@ -120,13 +138,19 @@ class Access:
         self._pepper = Pepper(pepper)
         self._now = now
 
-    async def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+    async def caller(
+        self,
+        headers: Iterable[tuple[bytes, bytes]],
+        client: str | None = None,
+        scope: Scope = "inference",
+    ) -> Caller:
         """
-        The caller whose key is in the raw ASGI headers.
+        The caller whose key is in the raw ASGI headers. `client` is the address that it came from.
 
         Raises:
             InvalidKey: no key, or one that is malformed, unknown, expired or disabled.
             InvalidRequest: more than one credential.
+            PermissionDenied: the key is not for this, or not from there.
         """
         text = credential(headers)
         key = Key.parse(text) if text is not None else None
@@ -137,4 +161,13 @@ class Access:
             raise InvalidKey
         if not stored.is_valid(self._now):
             raise InvalidKey
-        return stored.caller
+        caller = stored.caller
+        if caller.networks and not is_within(client, caller.networks):
+            raise PermissionDenied(
+                "This API key may not be used from your address.", code="network_not_allowed"
+            )
+        if scope not in caller.scopes:
+            raise PermissionDenied(
+                f"This API key does not have the scope {scope}.", code="insufficient_scope"
+            )
+        return caller

@@ -5,9 +5,10 @@ A key is written whole (`key`, from the environment) or in its stored form (`key
 is written but empty does not exist: `key: "${CI_KEY:-}"` is a key only where CI_KEY is set.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -18,9 +19,28 @@ from pydantic import (
 )
 
 from .key import Key, Pepper, read_stored
+from .networks import networks_of
 
 ALL_MODELS = "*"
 """In a list of models: every one that is configured."""
+
+Scope = Literal["inference", "usage:read"]
+"""What a key may be for. Administration is never by key."""
+
+SCOPES: tuple[Scope, ...] = ("inference", "usage:read")
+"""What a key is for unless it says otherwise: everything that a key can be for."""
+
+
+def _is_a_network(text: str) -> str:
+    try:
+        networks_of((text,))
+    except ValueError as error:
+        raise ValueError(f"is not a network such as 10.0.0.0/8: {error}") from None
+    return text
+
+
+NetworkText = Annotated[str, AfterValidator(_is_a_network)]
+"""A network in CIDR notation, or a single address."""
 
 TenantId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
 """A tenant's name, as limits and records are kept under it."""
@@ -52,6 +72,15 @@ class KeySettings(BaseModel):
         default=None, description="When the key stops working, with its offset from UTC."
     )
     disabled: bool = Field(default=False, description="True refuses the key.")
+    scopes: tuple[Scope, ...] = Field(
+        default=SCOPES,
+        min_length=1,
+        description="What the key is for: `inference` and `usage:read`. Default: both.",
+    )
+    networks: tuple[NetworkText, ...] = Field(
+        default=(),
+        description="Networks that the key works from, such as 10.0.0.0/8. Default: any.",
+    )
 
     @field_validator("key")
     @classmethod

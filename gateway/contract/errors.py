@@ -9,11 +9,13 @@ shown to clients and therefore never holds a credential, an upstream's address o
         InvalidRequest          400
         RequestExceedsLimit     400
         InvalidKey              401
+        PermissionDenied        403
         UnknownModel            404
         BodyTooSlow             408
         BodyTooLarge            413
         UnsupportedMediaType    415
         LimitExceeded           429
+        TooManyFailures         429
         InternalError           500
         NoHealthyUpstream       503
         LimitsUnavailable       503
@@ -93,6 +95,20 @@ class InvalidKey(GatewayError):
         super().__init__("Incorrect API key provided.")
 
 
+class PermissionDenied(GatewayError):
+    """
+    A key that is known and valid may not do this. Said only to whoever holds the key.
+
+    `code` says why: `insufficient_scope`, `tenant_suspended` or `network_not_allowed`.
+    """
+
+    status = 403
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class UnknownModel(GatewayError):
     """There is no such model, or the caller may not use it: the answer is the same."""
 
@@ -134,6 +150,15 @@ class LimitExceeded(GatewayError):
         super().__init__(message, retry_after=retry_after)
         self.measure = measure
         self.type = "tokens" if measure == "tokens" else "requests"
+
+
+class TooManyFailures(GatewayError):
+    """So many unknown keys came from this address that no more of them are looked up for now."""
+
+    status, type, code, retryable = 429, "requests", "too_many_failures", True
+
+    def __init__(self, *, retry_after: float) -> None:
+        super().__init__("Too many incorrect API keys were provided.", retry_after=retry_after)
 
 
 class InternalError(GatewayError):

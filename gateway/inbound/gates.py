@@ -5,25 +5,30 @@ from hmac import compare_digest
 from fastapi import Request
 from pydantic import SecretStr
 
-from ..access import Access, Caller
+from ..access import Access, Caller, Scope
 from ..contract.errors import InvalidKey
 from ..gates import Gate
 
 
 class CallerGate(Gate):
-    """Lets holders of a valid key pass."""
+    """Lets holders of a valid key pass, if the key is for what the route does: its `scope`."""
 
     access = "caller"
 
-    def __init__(self, keys: Access) -> None:
+    def __init__(self, keys: Access, scope: Scope = "inference") -> None:
         self._keys = keys
+        self._scope = scope
 
     async def __call__(self, request: Request) -> Caller:
         """
         Raises:
             InvalidKey: nobody who is known.
+            PermissionDenied: a key that is not for this, or not from there.
         """
-        return await self._keys.caller(request.scope["headers"])
+        client = request.scope["client"]
+        return await self._keys.caller(
+            request.scope["headers"], client[0] if client else None, self._scope
+        )
 
 
 class OperatorGate(Gate):

@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access import Access, ConfiguredKeys, Key, StoredKey, TenantSettings
+from gateway.access import (
+    SCOPES,
+    Access,
+    Caller,
+    ConfiguredKeys,
+    Key,
+    Scope,
+    StoredKey,
+    TenantSettings,
+)
 from gateway.access.key import Pepper
-from gateway.contract.errors import InvalidKey, InvalidRequest
+from gateway.contract.errors import InvalidKey, InvalidRequest, PermissionDenied
 
 PEPPER = b"a pepper of the tests"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -119,6 +128,45 @@ async def test_an_expiry_is_held_against_the_real_clock_by_default() -> None:
 async def test_a_disabled_key_is_refused() -> None:
     with pytest.raises(InvalidKey):
         await access(configured(disabled=True)).caller(bearer(KEY.reveal()))
+
+
+@pytest.mark.parametrize("scope", ["inference", "usage:read"])
+async def test_a_key_does_what_it_is_for_and_nothing_else(scope: Scope) -> None:
+    gate = access(configured(scopes=[scope]))
+
+    for asked in SCOPES:
+        if asked == scope:
+            assert (await gate.caller(bearer(KEY.reveal()), None, asked)).tenant == "acme"
+            continue
+        with pytest.raises(PermissionDenied) as refused:
+            await gate.caller(bearer(KEY.reveal()), None, asked)
+        assert (refused.value.status, refused.value.code) == (403, "insufficient_scope")
+
+
+async def test_a_key_works_from_its_networks_and_from_nowhere_else() -> None:
+    gate = access(configured(networks=["10.0.0.0/8", "2001:db8::/32"]))
+
+    for inside in ("10.1.2.3", "2001:db8::7"):
+        assert (await gate.caller(bearer(KEY.reveal()), inside)).tenant == "acme"
+    for outside in ("11.1.2.3", "2001:db9::7", None):
+        with pytest.raises(PermissionDenied) as refused:
+            await gate.caller(bearer(KEY.reveal()), outside)
+        assert (refused.value.status, refused.value.code) == (403, "network_not_allowed")
+
+
+async def test_only_the_holder_of_a_key_hears_what_it_may_not_do() -> None:
+    gate = access(configured(networks=["10.0.0.0/8"]))
+
+    with pytest.raises(InvalidKey):
+        await gate.caller(bearer(Key(KEY.public_id, "0" * 32).reveal()), "11.1.2.3")
+
+
+def test_a_caller_knows_the_limits_of_each_of_its_levels() -> None:
+    whole = Caller("acme", "k", "ci", "gold", "small", frozenset(), "web", "medium")
+    plain = Caller("acme", "k", "ci", "gold", None, frozenset(), "web")
+
+    assert whole.levels == (("tenant:acme", "gold"), ("project:web", "medium"), ("key:k", "small"))
+    assert plain.levels == (("tenant:acme", "gold"),)
 
 
 async def test_an_empty_key_is_no_key() -> None:

@@ -40,6 +40,10 @@ def test_an_empty_key_does_not_exist(field: str) -> None:
         {"key": KEY.reveal(), "expires": "2030-01-01T00:00:00"},
         {"key": KEY.reveal(), "name": "two\nlines"},
         {"key": KEY.reveal(), "comment": "?"},
+        {"key": KEY.reveal(), "scopes": []},
+        {"key": KEY.reveal(), "scopes": ["admin"]},
+        {"key": KEY.reveal(), "networks": ["10.0.0.1/8"]},
+        {"key": KEY.reveal(), "networks": ["everywhere"]},
     ],
 )
 def test_a_key_that_makes_no_sense_is_refused_without_being_shown(written: dict[str, str]) -> None:

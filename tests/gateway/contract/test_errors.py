@@ -14,11 +14,13 @@ from gateway.contract.errors import (
     InvalidKey,
     InvalidRequest,
     LimitExceeded,
+    PermissionDenied,
     ProviderError,
     ProviderRateLimited,
     ProviderRefused,
     ProviderRejected,
     Retry,
+    TooManyFailures,
     UnknownModel,
 )
 
@@ -85,6 +87,11 @@ def test_every_error_of_the_gateway_has_the_status_that_is_drawn() -> None:
     [
         (InvalidRequest("m", param="p", code="c"), (400, "invalid_request_error", "p", "c")),
         (InvalidKey(), (401, "invalid_request_error", None, "invalid_api_key")),
+        (
+            PermissionDenied("m", code="tenant_suspended"),
+            (403, "invalid_request_error", None, "tenant_suspended"),
+        ),
+        (TooManyFailures(retry_after=2.0), (429, "requests", None, "too_many_failures")),
         (UnknownModel(), (404, "invalid_request_error", "model", "model_not_found")),
         (BodyTooSlow("m"), (408, "invalid_request_error", None, "request_timeout")),
         (BodyTooLarge("m"), (413, "invalid_request_error", None, "request_too_large")),

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 from pydantic import SecretStr
 
-from gateway.access import Access, ConfiguredKeys
+from gateway.access import Access, ConfiguredKeys, TenantSettings
 from gateway.app import Gateway
 from gateway.gates import Gate, api_routes, gates_of
 from gateway.inbound import INFERENCE, CallerGate, Edge, OperatorGate, create_api
@@ -223,3 +223,22 @@ async def test_a_caller_is_told_by_the_key(headers: list[tuple[str, str]], statu
     gate = CallerGate(Access(ConfiguredKeys(tenants, b"pepper"), b"pepper"))
 
     assert await asked(gate, *headers) == status
+
+
+@pytest.mark.parametrize(
+    ("scopes", "networks", "status"),
+    [
+        (["usage:read"], [], 200),
+        (["inference"], [], 403),
+        (["usage:read"], ["127.0.0.0/8"], 200),
+        (["usage:read"], ["10.0.0.0/8"], 403),
+    ],
+)
+async def test_a_gate_asks_for_the_scope_of_its_route_and_tells_where_the_caller_is(
+    scopes: list[str], networks: list[str], status: int
+) -> None:
+    key = {"name": "ci", "key": KEY, "scopes": scopes, "networks": networks}
+    tenant = TenantSettings.model_validate({"keys": [key]})
+    gate = CallerGate(Access(ConfiguredKeys({"acme": tenant}, b"pepper"), b"pepper"), "usage:read")
+
+    assert await asked(gate, ("authorization", f"Bearer {KEY}")) == status
