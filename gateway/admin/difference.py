@@ -17,8 +17,8 @@ Kind = Literal["plan", "tenant", "project", "key"]
 Action = Literal["create", "update", "replace", "delete"]
 Name = tuple[str, ...]
 """`(plan,)`, `(tenant,)`, `(tenant, project)`, `(tenant, key's name)`."""
-Field = str | int | bool | None | tuple[str, ...] | Mapping[str, object]
-Fields = Mapping[str, Field]
+Fields = Mapping[str, object]
+"""Plain values that can be compared, by field: text, numbers, times, tuples, mappings."""
 Lists = frozenset[tuple[Kind, Name]]
 """Lists of objects by kind and owner: `("plan", ())`, `("key", ("acme",))`."""
 
