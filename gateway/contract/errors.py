@@ -327,6 +327,7 @@ class ProviderGarbled(ProviderError):
     narrower = frozenset(
         {
             "upstream_event_too_large",
+            "upstream_exceeded_max_tokens",
             "upstream_incomplete",
             "upstream_protocol_error",
             "upstream_response_too_large",

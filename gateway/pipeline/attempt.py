@@ -8,7 +8,7 @@ over; leaving the block frees the connection, however it is left.
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -61,13 +61,20 @@ Answer = Whole | Streamed
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What all attempts of a request share. `now` is the loop's clock, of which `ends_at` is."""
+    """
+    What all attempts of a request share. `now` is the loop's clock, of which `ends_at` is.
+
+    `max_output` is the cap that is sent where the request names none, None for the model's own;
+    `most` is the tokens at which a stream that ignores its cap is cut, 0 for never.
+    """
 
     upstream: Upstream
     call: Call
     timeouts: TimeoutSettings
     ends_at: float
     now: Callable[[], float]
+    max_output: int | None = None
+    most: int = 0
 
 
 class Attempt:
@@ -99,7 +106,10 @@ class Attempt:
 
     async def __aenter__(self) -> Answer:
         call, candidate = self._terms.call, self._candidate
-        sent = candidate.provider.encode(call.operation, call.body, candidate.target)
+        target = candidate.target
+        if self._terms.max_output is not None:
+            target = replace(target, max_output=self._terms.max_output)
+        sent = candidate.provider.encode(call.operation, call.body, target)
         await self._deadline.__aenter__()
         try:
             self._await_content()
@@ -172,7 +182,7 @@ class Attempt:
         return Whole(sent, content, seen)
 
     async def _streamed(self, sent: UpstreamRequest, answer: UpstreamAnswer) -> Answer:
-        events = EventStream(answer, self._reader(stream=True), self._tally)
+        events = EventStream(answer, self._reader(stream=True), self._tally, self._terms.most)
         held = await events.until_content(MAX_HELD)
         deadline, now = self._deadline, self._terms.now
         stall, ends_at = self._terms.timeouts.stall, self._terms.ends_at

@@ -9,6 +9,7 @@ a timer or a log line.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 
 from ..contract.errors import ProviderDisconnected, ProviderError, ProviderGarbled
@@ -50,8 +51,12 @@ class Tally:
 class EventStream:
     """The events of one answer, in the batches in which they arrived."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], reader: Reader, tally: Tally) -> None:
+    def __init__(
+        self, chunks: AsyncIterator[bytes], reader: Reader, tally: Tally, most: int = 0
+    ) -> None:
+        """`most` is the deltas with text, each a token at least, that it may have; 0: any."""
         self._chunks = chunks
+        self._most = most or sys.maxsize
         self._reader = reader
         self._tally = tally
         self._waiting: Callable[[], None] = _nothing
@@ -126,6 +131,11 @@ class EventStream:
             seen = self._reader.read(event.data)
             if seen.error is not None:  # the event is not handed out, so its content is not either
                 self._failure = seen.error
+                return
+            if self._tally.pieces + seen.pieces > self._most:
+                self._failure = ProviderGarbled(
+                    "more output than it was allowed", code="upstream_exceeded_max_tokens"
+                )
                 return
             self._tally.add(seen)
             if seen.done:

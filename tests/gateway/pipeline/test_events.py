@@ -49,10 +49,10 @@ def event(word: str) -> bytes:
 
 
 def stream_of(
-    *chunks: bytes | ProviderError, reader: Reader | None = None
+    *chunks: bytes | ProviderError, reader: Reader | None = None, most: int = 0
 ) -> tuple[EventStream, Tally]:
     tally = Tally()
-    return EventStream(arriving(*chunks), reader or Words(), tally), tally
+    return EventStream(arriving(*chunks), reader or Words(), tally, most), tally
 
 
 async def all_of(events: EventStream) -> list[list[Piece]]:
@@ -216,3 +216,14 @@ async def test_who_stops_watching_is_told_once_more_that_the_wait_is_over() -> N
     await all_of(events)
 
     assert calls == ["waited"]
+
+
+async def test_a_stream_that_passes_its_cap_is_cut_before_the_event_that_does() -> None:
+    events, tally = stream_of(event("a") + event("b"), event("c"), SHUT + END, most=2)
+
+    assert [piece.raw for piece, _ in await events.next()] == [event("a"), event("b")]
+    with pytest.raises(ProviderGarbled) as raised:
+        await events.next()
+
+    assert raised.value.code == "upstream_exceeded_max_tokens"
+    assert tally.pieces == 2
