@@ -88,7 +88,7 @@ class Pipeline:
         self.clock = tools.clock
         self._contexts = tools.contexts
         self._observers = tools.observers
-        self._live: set[Interrupt] = set()
+        self._live: dict[Interrupt, Record] = {}
 
     def record(
         self, operation: Operation, headers: Iterable[tuple[bytes, bytes]], client_request_id: str
@@ -111,18 +111,23 @@ class Pipeline:
 
     def cut(self, error: Exception) -> None:
         """End every request on its way with that error."""
-        for interrupt in tuple(self._live):
-            interrupt(error)
+        self.cut_where(lambda _: True, error)
+
+    def cut_where(self, concerns: Callable[[Record], bool], error: Exception) -> None:
+        """End every request on its way whose record it concerns, with that error."""
+        for interrupt, record in tuple(self._live.items()):
+            if concerns(record):
+                interrupt(error)
 
     def began(self, record: Record, interrupt: Interrupt) -> None:
         """Called by a request that is entered."""
-        self._live.add(interrupt)
+        self._live[interrupt] = record
         for observer in self._observers:
             observer.began(record.operation)
 
     def finished(self, record: Record, interrupt: Interrupt) -> None:
         """Called by a request whose record is complete."""
-        self._live.discard(interrupt)
+        self._live.pop(interrupt, None)
         record.ended = self.clock()
         for observer in self._observers:
             observer.finished(record)
