@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from . import __version__
-from .access import Access, ConfiguredKeys
+from .access import Access, ConfiguredKeys, Peppers
 from .config import Config, load
 from .contract.errors import Draining
 from .health import Health
@@ -73,7 +73,7 @@ class Gateway:
         self._transport = RelayTransport(config.upstream)
         self._metrics = Metrics(version=__version__, models=config.models, targets=targets)
         self._tracing = _tracing(self._redaction)
-        access = Access(ConfiguredKeys(config.tenants, pepper), pepper)
+        access = Access(ConfiguredKeys(config.tenants, pepper), Peppers(pepper))
         self.pipeline = Pipeline(
             Snapshot(routes=routes, access=access, plans=Plans(config.plans)), self._tools()
         )

@@ -6,10 +6,10 @@ and every refusal looks the same from outside.
 """
 
 from .callers import Access, Caller, ConfiguredKeys, KeySource, StoredKey
-from .generate import describe_new_key
+from .generate import Issued, describe_new_key, issue
 from .headers import credential
 from .key import SCANNER, Key
-from .pepper import load_pepper
+from .pepper import Pepper, Peppers, load_pepper, load_peppers
 from .settings import ALL_MODELS, SCOPES, KeySettings, Scope, TenantId, TenantSettings
 
 __all__ = [
@@ -22,7 +22,12 @@ __all__ = [
     "credential",
     "SCANNER",
     "describe_new_key",
+    "Issued",
+    "issue",
+    "Pepper",
+    "Peppers",
     "load_pepper",
+    "load_peppers",
     "ALL_MODELS",
     "SCOPES",
     "Scope",

@@ -16,8 +16,9 @@ from typing import Protocol
 
 from ..contract.errors import InvalidKey, PermissionDenied
 from .headers import credential
-from .key import Key, Pepper
+from .key import Key
 from .networks import Network, is_within, networks_of
+from .pepper import Peppers
 from .settings import ALL_MODELS, SCOPES, KeySettings, Scope, TenantSettings
 
 
@@ -132,10 +133,10 @@ class Access:
     """Tells callers by their credential."""
 
     def __init__(
-        self, source: KeySource, pepper: bytes, now: Callable[[], datetime] = _utc_now
+        self, source: KeySource, peppers: Peppers, now: Callable[[], datetime] = _utc_now
     ) -> None:
         self._source = source
-        self._pepper = Pepper(pepper)
+        self._peppers = peppers
         self._now = now
 
     async def caller(
@@ -157,7 +158,7 @@ class Access:
         if key is None:
             raise InvalidKey
         stored = await self._source.find(key.public_id) or _NOBODY
-        if not compare_digest(key.digest(self._pepper), stored.digest):
+        if not any(compare_digest(key.digest(each), stored.digest) for each in self._peppers.all):
             raise InvalidKey
         if not stored.is_valid(self._now):
             raise InvalidKey

@@ -1,8 +1,26 @@
-"""A new key, as the command line shows it: once, with what to write where."""
+"""New keys: for the store, and as the command line shows one, with what to write where."""
+
+import secrets
+from typing import NamedTuple
 
 from ..settings import Settings
-from .key import Key
-from .pepper import existing_pepper
+from .key import Chooser, Key
+from .pepper import Peppers, existing_pepper
+
+
+class Issued(NamedTuple):
+    """A new key, and what is stored of it: all but the key itself."""
+
+    key: Key
+    public_id: str
+    digest: bytes
+    pepper: str
+
+
+def issue(peppers: Peppers, rng: Chooser = secrets) -> Issued:
+    """A new key, to be stored under the current pepper and shown once by `key.reveal()`."""
+    key, pepper = Key.generate(rng), peppers.current
+    return Issued(key, key.public_id, key.digest(pepper), pepper.name)
 
 
 def describe_new_key(settings: Settings, name: str) -> str:

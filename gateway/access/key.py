@@ -13,8 +13,9 @@ import re
 import secrets
 import zlib
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import NoReturn, Protocol
+
+from .pepper import Pepper
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_LENGTH, SECRET_LENGTH, CHECKSUM_LENGTH = 12, 32, 6
@@ -30,8 +31,6 @@ _STORED = re.compile(r"([0-9A-Za-z]{12}):([0-9a-f]{64})")
 # Two digits at a time: three look-ups instead of six.
 _PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)
 _BASE = len(_PAIRS)
-_BLOCK = 64
-"""Bytes that SHA-256 works on at once."""
 
 
 class Chooser(Protocol):
@@ -71,7 +70,7 @@ class Key:
         unsigned = f"lg_{self.public_id}_{self._secret}"
         return unsigned + checksum(unsigned)
 
-    def digest(self, pepper: "Pepper") -> bytes:
+    def digest(self, pepper: Pepper) -> bytes:
         """HMAC-SHA-256 of the secret: 32 bytes."""
         return pepper.mac(self._secret.encode())
 
@@ -84,31 +83,6 @@ class Key:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key is not pickled")
-
-
-class Pepper:
-    """
-    HMAC-SHA-256 under one secret (RFC 2104).
-
-    Its two halves are keyed once and copied for each message. `hmac.digest` lets go of the
-    interpreter's lock meanwhile, and getting it back costs a busy gateway 15 µs a request.
-    """
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, secret: bytes) -> None:
-        block = sha256(secret).digest() if len(secret) > _BLOCK else secret
-        padded = block.ljust(_BLOCK, b"\0")
-        self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
-        self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
-
-    def mac(self, message: bytes) -> bytes:
-        """The authentication code of a message: 32 bytes."""
-        inner = self._inner.copy()
-        inner.update(message)
-        outer = self._outer.copy()
-        outer.update(inner.digest())
-        return outer.digest()
 
 
 def checksum(unsigned: str) -> str:

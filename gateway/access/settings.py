@@ -5,6 +5,7 @@ A key is written whole (`key`, from the environment) or in its stored form (`key
 is written but empty does not exist: `key: "${CI_KEY:-}"` is a key only where CI_KEY is set.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -18,8 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from .key import Key, Pepper, read_stored
+from .key import Key, read_stored
 from .networks import networks_of
+from .pepper import Pepper
 
 ALL_MODELS = "*"
 """In a list of models: every one that is configured."""
@@ -131,8 +133,12 @@ class TenantSettings(BaseModel):
 
     def models_of(self, key: KeySettings) -> frozenset[str]:
         """What a key of this tenant may use: its own list, within the tenant's."""
-        mine = frozenset(self.models)
-        if key.models is None or ALL_MODELS in key.models:
-            return mine
-        own = frozenset(key.models)
-        return own if ALL_MODELS in mine else own & mine
+        return narrowed(frozenset(self.models), key.models)
+
+
+def narrowed(models: frozenset[str], own: Iterable[str] | None) -> frozenset[str]:
+    """What a list allows within the models of the level above; None is no list."""
+    mine = models if own is None else frozenset(own)
+    if ALL_MODELS in mine:
+        return models
+    return mine if ALL_MODELS in models else mine & models

@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 import orjson
 
-from gateway.access import Access, Caller, ConfiguredKeys, Key, TenantSettings
+from gateway.access import Access, Caller, ConfiguredKeys, Key, Peppers, TenantSettings
 from gateway.contract.provider import AnyProvider, Operation
 from gateway.health import Health, HealthSettings
 from gateway.limits import Limit, MemoryLimiter, Plans, PlanSettings, Reservation
@@ -342,4 +342,4 @@ def _provider(name: str, settings: Mapping[str, Any]) -> AnyProvider:
 def _access() -> Access:
     tenant = {"models": ["*"], "keys": [{"name": "ci", "key": KEY.reveal()}]}
     keys = ConfiguredKeys({"acme": TenantSettings.model_validate(tenant)}, PEPPER)
-    return Access(keys, PEPPER)
+    return Access(keys, Peppers(PEPPER))

@@ -13,11 +13,12 @@ from gateway.access import (
     Caller,
     ConfiguredKeys,
     Key,
+    Pepper,
+    Peppers,
     Scope,
     StoredKey,
     TenantSettings,
 )
-from gateway.access.key import Pepper
 from gateway.contract.errors import InvalidKey, InvalidRequest, PermissionDenied
 
 PEPPER = b"a pepper of the tests"
@@ -45,7 +46,7 @@ def configured(tenant: Mapping[str, Any] | None = None, **key: Any) -> Configure
 
 
 def access(source: ConfiguredKeys | Counting, pepper: bytes = PEPPER) -> Access:
-    return Access(source, pepper, now=lambda: NOW)
+    return Access(source, Peppers(pepper), now=lambda: NOW)
 
 
 def bearer(text: str) -> list[tuple[bytes, bytes]]:
@@ -109,6 +110,15 @@ async def test_a_key_is_refused_under_another_pepper() -> None:
         await access(configured(), pepper=b"another").caller(bearer(KEY.reveal()))
 
 
+@pytest.mark.parametrize("peppers", [Peppers(b"new", PEPPER), Peppers(PEPPER, b"next")])
+async def test_a_key_that_is_kept_as_a_digest_works_under_every_pepper_that_is_known(
+    peppers: Peppers,
+) -> None:
+    gate = Access(configured(key_hash=KEY.stored(PEPPER), key=None), peppers)
+
+    assert (await gate.caller(bearer(KEY.reveal()))).tenant == "acme"
+
+
 async def test_a_key_works_until_it_expires() -> None:
     later = configured(expires=(NOW + timedelta(seconds=1)).isoformat())
     past = configured(expires=NOW.isoformat())
@@ -122,7 +132,7 @@ async def test_an_expiry_is_held_against_the_real_clock_by_default() -> None:
     source = configured(expires="2001-01-01T00:00:00Z")
 
     with pytest.raises(InvalidKey):
-        await Access(source, PEPPER).caller(bearer(KEY.reveal()))
+        await Access(source, Peppers(PEPPER)).caller(bearer(KEY.reveal()))
 
 
 async def test_a_disabled_key_is_refused() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from gateway.access import Key, describe_new_key, load_pepper
+from gateway.access import Key, Peppers, describe_new_key, issue, load_pepper
 from gateway.access.key import SCANNER
 from gateway.access.settings import KeySettings
 from gateway.settings import Settings
@@ -54,3 +54,14 @@ def test_every_key_is_a_new_one(tmp_path: Path) -> None:
     shown = {re.findall(SCANNER, describe_new_key(settings(tmp_path), "ci"))[0] for _ in range(50)}
 
     assert len(shown) == 50
+
+
+def test_an_issued_key_is_stored_under_the_current_pepper() -> None:
+    peppers = Peppers(b"new", b"old")
+
+    key, public_id, digest, pepper = issue(peppers)
+
+    assert Key.parse(key.reveal()) is not None
+    assert public_id == key.public_id
+    assert f"{public_id}:{digest.hex()}" == key.stored(b"new")
+    assert pepper == peppers.current.name

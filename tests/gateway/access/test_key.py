@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.key import ALPHABET, SCANNER, Key, Pepper, checksum, read_stored
+from gateway.access.key import ALPHABET, SCANNER, Key, checksum, read_stored
+from gateway.access.pepper import Pepper
 
 PEPPER = b"a pepper of the tests"
 

@@ -1,13 +1,21 @@
 """The pepper is given, or made once and kept to oneself."""
 
 import multiprocessing
+import re
 import stat
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from gateway.access.pepper import FILE, existing_pepper, load_pepper
+from gateway.access.pepper import (
+    FILE,
+    Pepper,
+    Peppers,
+    existing_pepper,
+    load_pepper,
+    load_peppers,
+)
 
 NONE = SecretStr("")
 
@@ -67,3 +75,25 @@ def test_starts_at_the_same_time_agree(tmp_path: Path) -> None:
 
     for number in range(4):
         assert len(set(found[number * 8 : number * 8 + 8])) == 1
+
+
+def test_older_peppers_come_after_the_one_in_use(tmp_path: Path) -> None:
+    older = SecretStr(" one  two\n")
+
+    assert load_peppers(SecretStr("new"), older, tmp_path) == (b"new", b"one", b"two")
+    assert load_peppers(SecretStr("new"), NONE, tmp_path) == (b"new",)
+
+
+def test_a_pepper_that_is_given_twice_is_tried_once() -> None:
+    peppers = Peppers(b"new", b"new", b"old")
+
+    assert peppers.all[0] is peppers.current
+    assert [each.name for each in peppers.all] == [Pepper(b"new").name, Pepper(b"old").name]
+
+
+def test_the_name_of_a_pepper_tells_it_from_others_and_verifies_nothing() -> None:
+    names = {Pepper(str(number).encode()).name for number in range(1000)}
+
+    assert len(names) == 1000
+    assert Pepper(b"one").name == Pepper(b"one").name
+    assert all(re.fullmatch("[0-9a-f]{16}", name) for name in names)

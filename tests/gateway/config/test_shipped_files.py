@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from gateway.access import Access, Caller, ConfiguredKeys, Key
+from gateway.access import Access, Caller, ConfiguredKeys, Key, Peppers
 from gateway.config import Config, ConfigError, load, reference, schema
 from gateway.contract.errors import InvalidKey
 from gateway.registry import Registry
@@ -36,7 +36,7 @@ def loaded(file: Path, environ: Mapping[str, str]) -> Config:
 
 
 def caller_of(config: Config, key: str) -> Caller:
-    access = Access(ConfiguredKeys(config.tenants, PEPPER), PEPPER)
+    access = Access(ConfiguredKeys(config.tenants, PEPPER), Peppers(PEPPER))
     return asyncio.run(access.caller([(b"x-api-key", key.encode())]))
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 from pydantic import SecretStr
 
-from gateway.access import Access, ConfiguredKeys, TenantSettings
+from gateway.access import Access, ConfiguredKeys, Peppers, TenantSettings
 from gateway.app import Gateway
 from gateway.gates import Gate, api_routes, gates_of
 from gateway.inbound import INFERENCE, CallerGate, Edge, OperatorGate, create_api
@@ -220,7 +220,7 @@ async def test_a_token_of_other_letters_is_compared_and_not_a_failure() -> None:
 )
 async def test_a_caller_is_told_by_the_key(headers: list[tuple[str, str]], status: int) -> None:
     tenants = (await asyncio.to_thread(configured)).tenants
-    gate = CallerGate(Access(ConfiguredKeys(tenants, b"pepper"), b"pepper"))
+    gate = CallerGate(Access(ConfiguredKeys(tenants, b"pepper"), Peppers(b"pepper")))
 
     assert await asked(gate, *headers) == status
 
@@ -239,6 +239,8 @@ async def test_a_gate_asks_for_the_scope_of_its_route_and_tells_where_the_caller
 ) -> None:
     key = {"name": "ci", "key": KEY, "scopes": scopes, "networks": networks}
     tenant = TenantSettings.model_validate({"keys": [key]})
-    gate = CallerGate(Access(ConfiguredKeys({"acme": tenant}, b"pepper"), b"pepper"), "usage:read")
+    gate = CallerGate(
+        Access(ConfiguredKeys({"acme": tenant}, b"pepper"), Peppers(b"pepper")), "usage:read"
+    )
 
     assert await asked(gate, ("authorization", f"Bearer {KEY}")) == status
