@@ -27,11 +27,14 @@ from .record import AttemptRecord, Record
 
 OTHER = "other"
 OPERATIONS = frozenset({"chat", "completion", "embedding", "models"})
-MEASURES = frozenset({"requests", "tokens", "concurrency", "budget"})
+MEASURES = frozenset({"requests", "tokens", "concurrency", "money"})
 OUTCOMES = frozenset({"ok", "refused", "failed", "cut", "hung_up"})
 STATUSES = frozenset(
     {0, 200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 499, 500, 502, 503, 504}
 )
+
+NANO = 10**9
+"""Nano-dollars in a USD."""
 
 _OUTSIDE_THE_CONTRACT = frozenset({"upstream_rejected", "client_hung_up", "internal_error"})
 _ALARMING = ("upstream_auth_error", "upstream_quota_exhausted", "upstream_model_missing")
@@ -79,6 +82,9 @@ class Metrics:
         )
         self._tokens = self.counter(
             "lockgate_tokens_total", "Tokens read and written by models.", ("model", "direction")
+        )
+        self._cost = self.counter(
+            "lockgate_cost_usd_total", "What requests cost, by the prices known here.", ("model",)
         )
         self._duration = Histogram(
             "lockgate_request_duration_seconds",
@@ -161,11 +167,13 @@ class Metrics:
             model.read.inc(record.prompt_tokens)
         if record.completion_tokens:
             model.written.inc(record.completion_tokens)
+        if record.cost:
+            model.cost.inc(record.cost / NANO)
         for attempt in record.attempts:
             self._count_attempt(attempt)
         if record.limited_by is not None:
             self._refused.get(record.limited_by, self._other_refused).inc()
-        elif record.attempts or record.reserved_tokens:
+        elif record.admitted:
             self._admitted.inc()
 
     def render(self, accept: str) -> tuple[bytes, str]:
@@ -208,6 +216,7 @@ class Metrics:
             first_token=self._first_token.labels(labels[1]),
             read=self._tokens.labels(labels[1], "input"),
             written=self._tokens.labels(labels[1], "output"),
+            cost=self._cost.labels(labels[1]),
         )
         if labels == (operation, name or OTHER):
             self._models_of[operation, name] = child
@@ -217,15 +226,22 @@ class Metrics:
 class _Model:
     """The children that a request for one model needs."""
 
-    __slots__ = ("duration", "first_token", "read", "written")
+    __slots__ = ("cost", "duration", "first_token", "read", "written")
 
     def __init__(
-        self, *, duration: Histogram, first_token: Histogram, read: Counter, written: Counter
+        self,
+        *,
+        duration: Histogram,
+        first_token: Histogram,
+        read: Counter,
+        written: Counter,
+        cost: Counter,
     ) -> None:
         self.duration = duration
         self.first_token = first_token
         self.read = read
         self.written = written
+        self.cost = cost
 
 
 class _Watched(Collector):

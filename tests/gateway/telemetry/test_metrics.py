@@ -41,6 +41,7 @@ def test_a_request_is_counted_once_of_each_kind(metrics: Metrics) -> None:
         ("lockgate_requests_in_flight", ("operation", "chat")): 0,
         ("lockgate_tokens_total", ("model", "chat-small"), ("direction", "input")): 12,
         ("lockgate_tokens_total", ("model", "chat-small"), ("direction", "output")): 30,
+        ("lockgate_cost_usd_total", ("model", "chat-small")): 0.0000195,
         ("lockgate_attempts_total", ("target", TARGETS[0]), ("result", "upstream_error")): 1,
         ("lockgate_attempts_total", ("target", TARGETS[1]), ("result", "ok")): 1,
         ("lockgate_limit_decisions_total", ("measure", "all"), ("decision", "admitted")): 1,
@@ -58,7 +59,7 @@ def test_a_request_is_counted_once_of_each_kind(metrics: Metrics) -> None:
 def test_a_refusal_by_a_limit_is_counted_under_the_measure_that_refused(metrics: Metrics) -> None:
     metrics.finished(record(limited_by="tokens", attempts=[], outcome="refused", status=429))
     metrics.finished(record(limited_by="whatever", attempts=[], outcome="refused", status=429))
-    metrics.finished(record(attempts=[], reserved_tokens=0, outcome="refused", status=401))
+    metrics.finished(record(attempts=[], admitted=False, outcome="refused", status=401))
     name = "lockgate_limit_decisions_total"
     assert value(metrics, name, measure="tokens", decision="refused") == 1
     assert value(metrics, name, measure="other", decision="refused") == 1
