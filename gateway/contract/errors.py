@@ -19,6 +19,8 @@ shown to clients and therefore never holds a credential, an upstream's address o
         InternalError           500
         NoHealthyUpstream       503
         LimitsUnavailable       503
+        StoreUnavailable        503
+        LedgerFull              503
         Draining                503
     ProviderError               what became of one attempt
         ProviderRejected        the request's own fault: final
@@ -180,6 +182,28 @@ class LimitsUnavailable(GatewayError):
     """The limiter's store is out of reach and the policy is to refuse."""
 
     status, type, code, retryable = 503, "server_error", "limits_unavailable", True
+
+
+class StoreUnavailable(GatewayError):
+    """
+    The database is out of reach, or too busy to answer in time.
+
+    Raised by a commit, it leaves open whether the change was made; otherwise nothing was.
+    """
+
+    status, type, code, retryable = 503, "server_error", "store_unavailable", True
+
+    def __init__(self) -> None:
+        super().__init__("The gateway's database is out of reach.", retry_after=1.0)
+
+
+class LedgerFull(GatewayError):
+    """So many usage records wait to be written that another could be lost: nothing was taken."""
+
+    status, type, code, retryable = 503, "server_error", "ledger_full", True
+
+    def __init__(self) -> None:
+        super().__init__("Usage can not be recorded at the moment.", retry_after=1.0)
 
 
 class Draining(GatewayError):

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -155,7 +156,7 @@ class PostgresServer:
     def _make(self) -> None:
         if os.geteuid() == 0:
             shutil.chown(self._directory.name, ACCOUNT, ACCOUNT)
-        options = "-U lockgate --auth=trust --no-sync -E UTF8 --locale=C".split()
+        options = ["-U", "lockgate", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]
         subprocess.run(
             [_binary("initdb"), "-D", self._data, *options],
             check=True,
@@ -186,11 +187,9 @@ class PostgresServer:
     def _processes(self) -> list[int]:
         """The server and its children, each of which has a session of its own."""
         assert self._process is not None
-        found = [self._process.pid]
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            if _parent(stat) == self._process.pid:
-                found.append(int(stat.parent.name))
-        return found
+        stats = Path("/proc").glob("[0-9]*/stat")
+        mine = self._process.pid
+        return [mine, *(int(stat.parent.name) for stat in stats if _parent(stat) == mine)]
 
 
 def _set(options: tuple[str, ...]) -> list[str]:
@@ -228,7 +227,5 @@ def _lives(pid: int) -> bool:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
