@@ -199,7 +199,7 @@ ledger = Table(
     Column("tags", JSON, nullable=False),
 )
 Index("ix_ledger_tenant_at", ledger.c.tenant, ledger.c.at)
-Index("ix_ledger_day", ledger.c.day)
+Index("ix_ledger_at_request_id", ledger.c.at, ledger.c.request_id)
 
 attempts = Table(
     "attempts",
