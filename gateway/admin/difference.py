@@ -19,6 +19,8 @@ Name = tuple[str, ...]
 """`(plan,)`, `(tenant,)`, `(tenant, project)`, `(tenant, key's name)`."""
 Fields = Mapping[str, object]
 """Plain values that can be compared, by field: text, numbers, times, tuples, mappings."""
+State = Mapping[tuple[Kind, Name], Fields]
+"""What there is, by kind and name."""
 Lists = frozenset[tuple[Kind, Name]]
 """Lists of objects by kind and owner: `("plan", ())`, `("key", ("acme",))`."""
 
@@ -47,7 +49,7 @@ class Object:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Step:
     """
     One step. `before` and `after` hold the fields that differ; one is empty for what is created
     or deleted. `replace` is a key that gets another secret under its name: `after` holds all its
@@ -64,24 +66,36 @@ class Change:
 
 def difference(
     desired: Iterable[Object], current: Iterable[Object], *, prune: Lists = frozenset()
-) -> tuple[Change, ...]:
+) -> tuple[Step, ...]:
     """
-    The changes that make the objects which are there those which should be there, in the order
-    in which they can be made. `prune` names the lists in which nothing else may be left.
+    The steps from the objects that are there to those that should be, in the order in which they
+    can be taken. `prune` names the lists in which nothing else may be left.
     """
     wanted = _named(desired)
     there = _named(current)
-    changes = [
-        change
+    steps = [
+        step
         for each in sorted(wanted.values(), key=_place)
-        for change in _brought(each, there.get((each.kind, each.name)))
+        for step in _brought(each, there.get((each.kind, each.name)))
     ]
     gone = _pruned(wanted, there, prune)
-    changes += [
-        Change("delete", each.kind, each.name, each.fields, {}, each.version)
+    steps += [
+        Step("delete", each.kind, each.name, each.fields, {}, each.version)
         for each in sorted(gone, key=_place, reverse=True)
     ]
-    return tuple(changes)
+    return tuple(steps)
+
+
+def outcome(current: Iterable[Object], steps: Iterable[Step]) -> State:
+    """What there will be once the steps are taken."""
+    state = {(each.kind, each.name): each.fields for each in current}
+    for step in steps:
+        at = (step.kind, step.name)
+        if step.action == "delete":
+            state.pop(at, None)
+        else:
+            state[at] = {**state.get(at, {}), **step.after}
+    return state
 
 
 def _named(objects: Iterable[Object]) -> dict[tuple[Kind, Name], Object]:
@@ -92,10 +106,10 @@ def _place(each: Object) -> tuple[int, Name]:
     return KINDS.index(each.kind), each.name
 
 
-def _brought(wanted: Object, there: Object | None) -> Iterator[Change]:
+def _brought(wanted: Object, there: Object | None) -> Iterator[Step]:
     """What brings one object to where it should be."""
     if there is None:
-        yield Change("create", wanted.kind, wanted.name, {}, wanted.fields)
+        yield Step("create", wanted.kind, wanted.name, {}, wanted.fields)
         return
     after = {k: v for k, v in wanted.fields.items() if v != there.fields.get(k)}
     if not after:
@@ -103,9 +117,9 @@ def _brought(wanted: Object, there: Object | None) -> Iterator[Change]:
     before = {name: there.fields.get(name) for name in after}
     if IDENTITY in after:
         whole = {**there.fields, **wanted.fields}
-        yield Change("replace", wanted.kind, wanted.name, before, whole, there.version)
+        yield Step("replace", wanted.kind, wanted.name, before, whole, there.version)
     else:
-        yield Change("update", wanted.kind, wanted.name, before, after, there.version)
+        yield Step("update", wanted.kind, wanted.name, before, after, there.version)
 
 
 def _pruned(

@@ -1,9 +1,21 @@
 """The configuration file: `load` gives one immutable `Config`, or every fault with its line."""
 
+from .declarations import Configured, Declarations, load_declarations
 from .faults import ConfigError
 from .loader import ProviderClass, load, parse
 from .model import Config
 from .reference import reference
 from .schema import schema
 
-__all__ = ["Config", "ConfigError", "ProviderClass", "load", "parse", "reference", "schema"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "ProviderClass",
+    "load",
+    "parse",
+    "reference",
+    "schema",
+    "Configured",
+    "Declarations",
+    "load_declarations",
+]

@@ -65,7 +65,7 @@ def read(raw: bytes, file: str, environ: Mapping[str, str]) -> Document:
     reader = _Reader(environ)
     data = reader.value(node, ()) if node else {}
     if not isinstance(data, dict):
-        reader.faults.append(Fault(1, (), "must be a mapping with `providers:` and `models:`"))
+        reader.faults.append(Fault(1, (), "must be a mapping"))
     if reader.faults or not isinstance(data, dict):
         raise ConfigError(file, reader.faults)
     # The longest first, so that no part of one is left where another is part of it.

@@ -31,13 +31,22 @@ def load(path: Path, environ: Mapping[str, str], provider_class: ProviderClass) 
     Raises:
         ConfigError: the file cannot be read or used; it has a line for every fault.
     """
+    return parse(contents(path), str(path), environ, provider_class)
+
+
+def contents(path: Path) -> bytes:
+    """
+    The bytes of a file, as many as can be read at all.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "not a path"
         raise ConfigError(str(path), [Fault(0, (), f"cannot be read: {reason}")]) from None
-    return parse(raw, str(path), environ, provider_class)
 
 
 def parse(
@@ -59,7 +68,7 @@ def parse(
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        faults += _told(document, Config, (), error)
+        faults += told(document, Config, (), error)
         raise ConfigError(file, faults) from None
     faults += [document.fault(place, message) for place, message in check(config)]
     if faults:
@@ -94,15 +103,16 @@ def _provider(
     try:
         return settings.model_validate(entry), []
     except ValidationError as error:
-        return _UNUSABLE, list(_told(document, settings, place, error))
+        return _UNUSABLE, list(told(document, settings, place, error))
 
 
 _UNUSABLE = ProviderSettings(kind="unusable", base_url="http://localhost")
 
 
-def _told(
+def told(
     document: Document, model: type[BaseModel], root: Place, error: ValidationError
 ) -> Iterator[Fault]:
+    """What a settings model says of the part of a document that is at `root`."""
     for each in error.errors(include_url=False, include_input=False):
         # A key of a mapping is told apart from its value by a mark that is not in the file.
         place = tuple(part for part in each["loc"] if part != "[key]")

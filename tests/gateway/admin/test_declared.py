@@ -50,8 +50,8 @@ def test_a_plan_is_compared_whole() -> None:
     narrow = objects(declared(plans={"gold": {"requests": "60/minute"}}))["plan", "gold"]
     wide = objects(declared(plans={"gold": {"requests": "60/minute", "concurrency": 5}}))
 
-    [change] = difference([narrow], [wide["plan", "gold"]])
-    assert (change.before, change.after) == ({"concurrency": 5}, {"concurrency": None})
+    [step] = difference([narrow], [wide["plan", "gold"]])
+    assert (step.before, step.after) == ({"concurrency": 5}, {"concurrency": None})
 
 
 def test_the_order_of_lists_that_have_none_makes_no_difference() -> None:

@@ -4,7 +4,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admin.difference import KINDS, Change, Kind, Lists, Name, Object, difference
+from gateway.admin.difference import (
+    KINDS,
+    Kind,
+    Lists,
+    Name,
+    Object,
+    Step,
+    difference,
+    outcome,
+)
 
 Store = dict[tuple[Kind, Name], dict[str, Any]]
 EVERYTHING: Lists = frozenset(
@@ -28,18 +37,18 @@ def key(owner: str, name: str, **fields: Any) -> Object:
     return Object("key", (owner, name), fields)
 
 
-def told(changes: Iterable[Change]) -> list[tuple[str, Kind, str]]:
-    return [(each.action, each.kind, "/".join(each.name)) for each in changes]
+def told(steps: Iterable[Step]) -> list[tuple[str, Kind, str]]:
+    return [(each.action, each.kind, "/".join(each.name)) for each in steps]
 
 
 def kept(objects: Iterable[Object]) -> Store:
     return {(each.kind, each.name): dict(each.fields) for each in objects}
 
 
-def applied(store: Store, changes: Iterable[Change]) -> Store:
-    """What the store holds afterwards; each change must find what it expects."""
+def applied(store: Store, steps: Iterable[Step]) -> Store:
+    """What the store holds afterwards; each step must find what it expects."""
     result = {name: dict(fields) for name, fields in store.items()}
-    for each in changes:
+    for each in steps:
         at = (each.kind, each.name)
         match each.action:
             case "create":
@@ -100,12 +109,21 @@ def test_a_second_difference_is_empty(
     assert difference(desired, there, prune=prune) == ()
 
 
+@given(_objects(), _objects(), _lists)
+def test_the_outcome_is_what_applying_gives(
+    desired: list[Object], current: list[Object], prune: Lists
+) -> None:
+    steps = difference(desired, current, prune=prune)
+
+    assert outcome(current, steps) == applied(kept(current), steps)
+
+
 @given(_objects(), _objects())
 def test_without_pruning_nothing_is_lost(desired: list[Object], current: list[Object]) -> None:
-    changes = difference(desired, current)
-    after = applied(kept(current), changes)
+    steps = difference(desired, current)
+    after = applied(kept(current), steps)
 
-    assert not [each for each in changes if each.action == "delete"]
+    assert not [each for each in steps if each.action == "delete"]
     for each in current:
         assert each.fields.keys() <= after[each.kind, each.name].keys()
 
@@ -124,10 +142,10 @@ def test_pruned_lists_hold_what_is_named_and_nothing_else(
 def test_what_is_referred_to_comes_first_and_goes_last(
     desired: list[Object], current: list[Object], prune: Lists
 ) -> None:
-    changes = difference(desired, current, prune=prune)
+    steps = difference(desired, current, prune=prune)
     order = [
         -KINDS.index(each.kind) + 10 if each.action == "delete" else KINDS.index(each.kind)
-        for each in changes
+        for each in steps
     ]
 
     assert order == sorted(order)
@@ -146,21 +164,21 @@ def test_the_order_of_a_file_makes_no_difference(
 
 
 def test_only_the_fields_that_differ_are_told() -> None:
-    [change] = difference(
+    [step] = difference(
         [tenant("acme", plan="gold", title="Acme")],
         [tenant("acme", plan="free", title="Acme", suspended=True)],
     )
 
-    assert change == Change("update", "tenant", ("acme",), {"plan": "free"}, {"plan": "gold"}, 3)
+    assert step == Step("update", "tenant", ("acme",), {"plan": "free"}, {"plan": "gold"}, 3)
 
 
 def test_another_secret_makes_another_key_with_the_same_fields() -> None:
-    [change] = difference(
+    [step] = difference(
         [key("acme", "ci", public_id="new")], [key("acme", "ci", public_id="old", plan="free")]
     )
 
-    assert (change.action, change.before) == ("replace", {"public_id": "old"})
-    assert change.after == {"public_id": "new", "plan": "free"}
+    assert (step.action, step.before) == ("replace", {"public_id": "old"})
+    assert step.after == {"public_id": "new", "plan": "free"}
 
 
 def test_a_key_without_a_written_secret_keeps_the_one_it_has() -> None:
@@ -172,9 +190,9 @@ def test_a_key_without_a_written_secret_keeps_the_one_it_has() -> None:
 def test_what_a_tenant_holds_goes_before_it() -> None:
     there = [tenant("b"), tenant("acme"), project("acme", "web"), key("acme", "ci"), plan("free")]
 
-    changes = difference([tenant("b")], there, prune=frozenset({("tenant", ())}))
+    steps = difference([tenant("b")], there, prune=frozenset({("tenant", ())}))
 
-    assert told(changes) == [
+    assert told(steps) == [
         ("delete", "key", "acme/ci"),
         ("delete", "project", "acme/web"),
         ("delete", "tenant", "acme"),
@@ -189,9 +207,9 @@ def test_a_projects_keys_go_with_it() -> None:
         key("acme", "own", project=None),
     ]
 
-    changes = difference([tenant("acme")], there, prune=frozenset({("project", ("acme",))}))
+    steps = difference([tenant("acme")], there, prune=frozenset({("project", ("acme",))}))
 
-    assert told(changes) == [("delete", "key", "acme/ci"), ("delete", "project", "acme/web")]
+    assert told(steps) == [("delete", "key", "acme/ci"), ("delete", "project", "acme/web")]
 
 
 def test_everything_new_is_made_in_the_order_of_its_references() -> None:
