@@ -20,6 +20,7 @@ from .openai import Compatible, CompatibleSettings
 from .reader import BYTES_PER_TOKEN, Named, packed
 
 POLICIES: Final = frozenset({"fastest", "cheapest", "preferred"})
+ROUTER: Final = "https://router.huggingface.co"
 RETIRED: Final = "api-inference.huggingface.co"
 _TASK_FIELDS: Final = ("normalize", "prompt_name", "truncate", "truncation_direction")
 
@@ -29,9 +30,7 @@ _CARRIED: Final = frozenset({"model", "input", "encoding_format", "dimensions", 
 class HuggingFaceSettings(CompatibleSettings):
     """One Hugging Face account."""
 
-    base_url: str = Field(
-        default="https://router.huggingface.co", description="The router, or one like it."
-    )
+    base_url: str = Field(default=ROUTER, description="The router, or one like it.")
     route: Literal["router", "hf-inference"] = Field(
         default="router",
         description="Chats go through the router, or to HF Inference under the model's address.",
@@ -42,7 +41,7 @@ class HuggingFaceSettings(CompatibleSettings):
     @classmethod
     def _is_not_retired(cls, value: str) -> str:
         if urlsplit(value).hostname == RETIRED:
-            raise ValueError(f"{RETIRED} is retired: use https://router.huggingface.co")
+            raise ValueError(f"{RETIRED} is retired: use {ROUTER}")
         return value
 
 
@@ -53,6 +52,17 @@ class HuggingFace(Compatible[HuggingFaceSettings]):
     operations: ClassVar[frozenset[Operation]] = frozenset({"chat", "embedding"})
     needs_credential: ClassVar[bool] = True
     recorded_headers: ClassVar[tuple[str, ...]] = ("x-inference-provider",)
+
+    def price_list(self, model: str) -> tuple[str, str] | None:
+        """
+        The router's list of the provider that the model names. Which one a policy will choose
+        nobody knows before, and HF Inference is billed by time.
+        """
+        name, suffix = split_model(model)
+        is_router = self.settings.base_url == ROUTER and self.settings.route == "router"
+        if not is_router or not suffix or suffix in POLICIES:
+            return None
+        return f"huggingface_{suffix}", name
 
     def encode(self, operation: Operation, body: Body, target: Target) -> UpstreamRequest:
         """

@@ -208,6 +208,10 @@ class OpenAI(Compatible[OpenAISettings]):
         """OpenAI itself needs a credential; whether another host does is for it to say."""
         return not self.is_openai or bool(self.settings.api_key.get_secret_value())
 
+    def price_list(self, model: str) -> tuple[str, str] | None:
+        """OpenAI's own list; another host's prices are for the operator to state."""
+        return ("openai", model) if self.is_openai else None
+
     def _header_pairs(self, key: str) -> tuple[tuple[bytes, bytes], ...]:
         pairs = super()._header_pairs(key)
         if self.settings.organization:

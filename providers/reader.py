@@ -24,6 +24,12 @@ MAX_TOKENS: Final = 1 << 31
 BYTES_PER_TOKEN: Final = 4
 """Of a whole answer without usage, about."""
 
+_CACHE_WRITES: Final = (
+    "cache_write_tokens",  # OpenAI, OpenRouter and most hosts
+    "cache_creation_tokens",  # LiteLLM
+    "cache_creation_input_tokens",  # Alibaba's
+)
+
 Named = Callable[[Any], ProviderError]
 """What an `error` in an answer means."""
 
@@ -168,11 +174,18 @@ def usage_of(usage: Any) -> Usage | None:
         completion = total - prompt  # embeddings have no tokens of their own
     if not (_is_count(prompt) and _is_count(completion)):
         return None
+    of_prompt, of_completion = (
+        usage.get("prompt_tokens_details"),
+        usage.get("completion_tokens_details"),
+    )
     return Usage(
         prompt,
         completion,
-        cached=_part(usage.get("prompt_tokens_details"), "cached_tokens", prompt),
-        reasoning=_part(usage.get("completion_tokens_details"), "reasoning_tokens", completion),
+        cached=_part(of_prompt, "cached_tokens", prompt),
+        reasoning=_part(of_completion, "reasoning_tokens", completion),
+        cache_written=max(_part(of_prompt, name, prompt) for name in _CACHE_WRITES),
+        audio_prompt=_part(of_prompt, "audio_tokens", prompt),
+        audio_completion=_part(of_completion, "audio_tokens", completion),
     )
 
 

@@ -93,13 +93,19 @@ class UpstreamRequest:
 @dataclass(frozen=True, slots=True)
 class Usage:
     """
-    Tokens that an upstream reports. `prompt` includes `cached`, `completion` includes `reasoning`.
+    Tokens that an upstream reports.
+
+    `prompt` includes what was read from a cache (`cached`), written to one and heard, `completion`
+    what was thought (`reasoning`) and spoken: parts of them that price lists may price apart.
     """
 
     prompt: int
     completion: int
     cached: int = 0
     reasoning: int = 0
+    cache_written: int = 0
+    audio_prompt: int = 0
+    audio_completion: int = 0
 
     @property
     def total(self) -> int:
@@ -169,6 +175,13 @@ class Provider(ABC, Generic[S]):
     def is_active(self) -> bool:
         """False while a required credential is empty: its targets are skipped."""
         return not self.needs_credential or bool(self.settings.api_key.get_secret_value())
+
+    def price_list(self, model: str) -> tuple[str, str] | None:
+        """
+        The public price list that holds for `model`, as genai-prices names it, and the model's
+        name there. None where only the operator knows the price, as it is unless a kind says more.
+        """
+        return None
 
     @abstractmethod
     def encode(self, operation: Operation, body: Body, target: Target) -> UpstreamRequest:

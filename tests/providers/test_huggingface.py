@@ -93,6 +93,16 @@ def test_the_provider_behind_the_router_is_recorded_and_a_token_is_needed() -> N
     assert not huggingface(api_key="").is_active
 
 
+def test_the_router_has_a_price_list_for_each_provider_behind_it() -> None:
+    model = "org/name:groq"
+
+    assert huggingface().price_list(model) == ("huggingface_groq", "org/name")
+    assert huggingface().price_list("org/name") is None
+    assert huggingface().price_list("org/name:fastest") is None
+    assert huggingface(route="hf-inference").price_list(model) is None
+    assert huggingface(base_url="http://like-it").price_list(model) is None
+
+
 def test_the_retired_host_is_refused() -> None:
     with pytest.raises(ValidationError, match="retired"):
         huggingface(base_url="https://api-inference.huggingface.co/v1")

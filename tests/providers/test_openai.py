@@ -136,6 +136,12 @@ def test_only_openai_itself_needs_a_credential() -> None:
     assert not openai(base_url="https://eu.api.openai.com/v1", api_key="").is_active
 
 
+def test_only_openai_itself_has_openais_prices() -> None:
+    assert openai().price_list("gpt-4o") == ("openai", "gpt-4o")
+    assert openai(base_url="https://eu.api.openai.com/v1").price_list("m") == ("openai", "m")
+    assert openai(base_url="http://127.0.0.1:8000").price_list("gpt-4o") is None
+
+
 def test_an_empty_credential_is_not_sent() -> None:
     assert HOST.encode("chat", CHAT, TARGET).headers == ((b"content-type", b"application/json"),)
 

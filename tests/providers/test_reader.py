@@ -161,6 +161,49 @@ def test_an_abort_is_a_failure(kind: str) -> None:
             Usage(5, 4, cached=5, reasoning=0),
         ),
         (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 8,
+                "prompt_tokens_details": {
+                    "cached_tokens": 1,
+                    "cache_write_tokens": 2,
+                    "audio_tokens": 3,
+                },
+                "completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": 5},
+            },
+            Usage(
+                9,
+                8,
+                cached=1,
+                reasoning=4,
+                cache_written=2,
+                audio_prompt=3,
+                audio_completion=5,
+            ),
+        ),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 4,
+                "prompt_tokens_details": {"cache_creation_tokens": 4, "audio_tokens": 10**20},
+                "completion_tokens_details": {"audio_tokens": "4"},
+            },
+            Usage(5, 4, cache_written=4, audio_prompt=5),
+        ),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 4,
+                "prompt_tokens_details": {
+                    "cache_creation_input_tokens": 2,
+                    "cache_write_tokens": True,
+                    "audio_tokens": 1.5,
+                },
+                "completion_tokens_details": [1],
+            },
+            Usage(5, 4, cache_written=2),
+        ),
+        (
             {"prompt_tokens": 5, "completion_tokens": 4, "prompt_tokens_details": None},
             Usage(5, 4),
         ),
@@ -276,7 +319,8 @@ def test_an_event_is_parsed_exactly_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 words = st.sampled_from(
     ["choices", "delta", "index", "finish_reason", "usage", "error", "data", "embedding", "text",
-     "message", "prompt_tokens", "completion_tokens", "abort", "stop"]
+     "message", "prompt_tokens", "completion_tokens", "abort", "stop", "audio_tokens",
+     "prompt_tokens_details", "completion_tokens_details", "cached_tokens"]
 )  # fmt: skip
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 2**53) | st.floats(allow_nan=False) | words,

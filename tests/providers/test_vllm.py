@@ -65,6 +65,10 @@ def test_it_needs_an_address_and_no_credential() -> None:
         VLLMSettings.model_validate({"kind": "vllm"})
 
 
+def test_what_it_costs_only_its_operator_knows() -> None:
+    assert vllm().price_list("gpt-4o") is None
+
+
 def test_its_own_fields_pass() -> None:
     extra = {"top_k": 5, "min_p": 0.1, "priority": 1, "chat_template_kwargs": {"a": 1}, "typo": 1}
 

@@ -80,6 +80,10 @@ def test_a_provider_without_a_credential_that_it_needs_is_inactive() -> None:
     assert Silent("n", settings()).is_active
 
 
+def test_a_kind_has_no_price_list_unless_it_says_so() -> None:
+    assert Silent("n", settings()).price_list("m") is None
+
+
 def test_an_author_has_three_methods_to_write() -> None:
     assert Provider.__abstractmethods__ == {"encode", "reader", "error"}
 

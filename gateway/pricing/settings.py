@@ -1,0 +1,148 @@
+"""
+Prices as they are written: `pricing:` in the configuration, and the prices file it names.
+
+Amounts are USD in plain decimals, per million tokens; nine decimals and 100,000 USD are the bound
+of each. They are read as decimals and become integers at once: no price is ever a float.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from .price import Price, Rates
+
+MAX_USD = 100_000
+"""A larger price is a slip of units."""
+DECIMALS = 9
+
+Unpriced = Literal["refuse", "free"]
+
+
+class PricingSettings(BaseModel):
+    """Where prices come from, beside the public lists that come with the gateway."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A file of prices, relative to this one; see `config/prices.yaml`. What it "
+        "states goes before the public price lists.",
+    )
+    unpriced: Unpriced = Field(
+        default="refuse",
+        description="A caller with a budget asks for a target without a price: refuse, or count "
+        "nothing for it.",
+    )
+
+
+def nano_dollars(value: object) -> int:
+    """
+    USD, as a whole number, a decimal or the text of one, in nano-dollars: exactly.
+
+    Raises:
+        ValueError: it is no plain amount, negative, too large or too fine.
+    """
+    match value:
+        case bool():
+            usd = None
+        case int() | Decimal():
+            usd = Decimal(value)
+        case str() if value.isascii() and value.replace(".", "", 1).isdigit():
+            usd = Decimal(value)
+        case _:
+            usd = None
+    if usd is None or not usd.is_finite():
+        raise ValueError("must be an amount of USD in plain decimals, like 0.15")
+    if usd < 0:
+        raise ValueError("must not be negative")
+    if usd > MAX_USD:
+        raise ValueError(f"is more than {MAX_USD} USD")
+    nano = usd.scaleb(DECIMALS)
+    if nano != int(nano):
+        raise ValueError(f"has more than {DECIMALS} decimals")
+    return int(nano)
+
+
+Usd = Annotated[
+    int,
+    BeforeValidator(nano_dollars),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": MAX_USD}),
+]
+"""An amount of USD, held in nano-dollars."""
+
+
+class RatesSettings(BaseModel):
+    """USD per million tokens. What is priced apart has its own; the rest is as its kind."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: Usd = Field(description="Tokens of the prompt.")
+    output: Usd = Field(description="Tokens of the answer; 0 for embeddings.")
+    cached_input: Usd | None = Field(default=None, description="Prompt read from a cache.")
+    cache_write: Usd | None = Field(default=None, description="Prompt written to a cache.")
+    audio_input: Usd | None = Field(default=None, description="Sound in the prompt.")
+    reasoning: Usd | None = Field(default=None, description="Thinking, where it is priced apart.")
+    audio_output: Usd | None = Field(default=None, description="Sound in the answer.")
+
+    def rates(self) -> Rates:
+        """Each kind of token by its own rate, or else by that of its side."""
+        return Rates(
+            input=self.input,
+            cached_input=_or(self.cached_input, self.input),
+            cache_write=_or(self.cache_write, self.input),
+            audio_input=_or(self.audio_input, self.input),
+            output=self.output,
+            reasoning=_or(self.reasoning, self.output),
+            audio_output=_or(self.audio_output, self.output),
+        )
+
+
+class TierSettings(RatesSettings):
+    """The rates of a request with a long prompt: all of it, not only what is above."""
+
+    above: int = Field(gt=0, description="Tokens of the prompt that it exceeds.")
+
+
+class PriceSettings(RatesSettings):
+    """One price in the file."""
+
+    request: Usd = Field(default=0, description="USD for each request beside its tokens.")
+    tiers: tuple[TierSettings, ...] = Field(
+        default=(), description="Other rates for long prompts, the shortest first."
+    )
+
+    @model_validator(mode="after")
+    def _tiers_ascend(self) -> "PriceSettings":
+        above = [tier.above for tier in self.tiers]
+        if sorted(set(above)) != above:
+            raise ValueError("tiers must ascend by `above`")
+        return self
+
+    def price(self, source: str) -> Price:
+        """The price that was written; `source` says where."""
+        return Price(
+            self.rates(),
+            per_request=self.request,
+            tiers=tuple((tier.above, tier.rates()) for tier in self.tiers),
+            source=source,
+        )
+
+
+class PriceFile(BaseModel):
+    """A prices file. A target's price goes before that of the model that leads to it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    targets: Mapping[str, PriceSettings] = Field(
+        default={}, description="By target: `provider/model`."
+    )
+    models: Mapping[str, PriceSettings] = Field(
+        default={}, description="By public model, for all of its targets without their own."
+    )
+
+
+def _or(value: int | None, otherwise: int) -> int:
+    return otherwise if value is None else value

@@ -1,0 +1,127 @@
+"""Prices are read exactly or refused; none becomes zero by mistake."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gateway.contract.provider import Usage
+from gateway.pricing import PriceFile, PriceSettings, PricingSettings, Rates
+from gateway.pricing.settings import nano_dollars
+
+
+def price(**fields: Any) -> PriceSettings:
+    return PriceSettings.model_validate({"input": 1, "output": 2, **fields})
+
+
+@pytest.mark.parametrize(
+    ("written", "nano"),
+    [
+        (0, 0),
+        (3, 3_000_000_000),
+        (Decimal("0.15"), 150_000_000),
+        ("0.15", 150_000_000),
+        (Decimal("0.000000001"), 1),
+        (Decimal("1.500000000000"), 1_500_000_000),
+        (100_000, 10**14),
+    ],
+)
+def test_an_amount_is_read_to_the_nano_dollar(written: object, nano: int) -> None:
+    assert nano_dollars(written) == nano
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (0.15, "in plain decimals"),  # a float has lost what was written already
+        (True, "in plain decimals"),
+        (None, "in plain decimals"),
+        ("", "in plain decimals"),
+        ("1e3", "in plain decimals"),
+        ("1.2.3", "in plain decimals"),
+        (".", "in plain decimals"),
+        ("٣", "in plain decimals"),
+        ("$3", "in plain decimals"),
+        (Decimal("NaN"), "in plain decimals"),
+        (Decimal("Infinity"), "in plain decimals"),
+        (Decimal("-0.01"), "must not be negative"),
+        (-1, "must not be negative"),
+        (100_001, "is more than 100000 USD"),
+        (Decimal("0.0000000001"), "has more than 9 decimals"),
+        ("0." + "0" * 200 + "1", "has more than 9 decimals"),
+    ],
+)
+def test_an_amount_that_is_none_is_refused(written: object, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        nano_dollars(written)
+
+
+@given(st.decimals(0, 100_000, places=9))
+def test_no_amount_loses_anything(usd: Decimal) -> None:
+    assert (
+        Decimal(nano_dollars(usd)).scaleb(-9)
+        == usd
+        == Decimal(nano_dollars(str(f"{usd:f}"))) / 10**9
+    )
+
+
+def test_what_is_not_priced_apart_costs_what_its_side_does() -> None:
+    assert price().price("s").rates == Rates(*[10**9] * 4, *[2 * 10**9] * 3)
+    apart = {
+        "cached_input": Decimal("0.5"),
+        "cache_write": 3,
+        "audio_input": 4,
+        "reasoning": 5,
+        "audio_output": 6,
+    }
+    assert price(**apart).price("s").rates == Rates(
+        10**9, 5 * 10**8, 3 * 10**9, 4 * 10**9, 2 * 10**9, 5 * 10**9, 6 * 10**9
+    )
+
+
+def test_free_reads_of_a_cache_are_no_missing_price() -> None:
+    assert price(cached_input=0).price("s").rates.cached_input == 0
+
+
+def test_a_price_says_where_it_is_from() -> None:
+    assert price().price("prices.yaml:3").source == "prices.yaml:3"
+
+
+def test_a_price_of_a_request_and_tiers_are_read() -> None:
+    written = price(request=Decimal("0.005"), tiers=[{"above": 9, "input": 3, "output": 4}])
+
+    read = written.price("s")
+    assert read.per_request == 5_000_000
+    assert read.cost(Usage(10, 0)) == 5_000_000 + 30_000
+    assert read.cost(Usage(9, 0)) == 5_000_000 + 9_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"output": None},
+        {"input": None},
+        {"inputs": 1},
+        {"input": float("nan")},
+        {"tiers": [{"above": 0, "input": 1, "output": 1}]},
+        {"tiers": [{"above": 5, "input": 1}]},
+        {"tiers": [{"above": n, "input": 1, "output": 1} for n in (9, 5)]},
+        {"tiers": [{"above": n, "input": 1, "output": 1} for n in (5, 5)]},
+    ],
+)
+def test_a_price_that_is_not_whole_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        price(**fields)
+
+
+def test_both_sides_must_be_stated() -> None:
+    with pytest.raises(ValidationError, match="output"):
+        PriceSettings.model_validate({"input": 1})
+
+
+def test_nothing_is_stated_and_nothing_is_free_by_default() -> None:
+    assert PricingSettings() == PricingSettings(file=None, unpriced="refuse")
+    assert PriceFile() == PriceFile(targets={}, models={})
