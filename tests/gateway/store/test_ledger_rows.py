@@ -1,6 +1,6 @@
 """A row fits its table, whatever it was made of."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -9,23 +9,7 @@ from sqlalchemy import BigInteger, String, Table
 
 from gateway.store import ledger_rows, tables
 from gateway.store.ledger_rows import AttemptRow, Row
-
-AT = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
-
-
-def row(**changes: Any) -> Row:
-    fields: dict[str, Any] = {
-        "request_id": "01JNA0000000000000000000AA",
-        "at": AT,
-        "tenant": "acme",
-        "key": "0a1B2c3D4e5F",
-        "operation": "chat",
-        "model": "chat-small",
-        "stream": True,
-        "outcome": "ok",
-        "usage_source": "measured",
-    }
-    return Row(**{**fields, **changes})
+from tests.support.ledger_rows import AT, row
 
 
 def _texts(table: Table) -> dict[str, int]:
