@@ -3,7 +3,7 @@ How many tokens a request may use, before anyone has counted them.
 
 Rates are reserved by an estimate: bytes of text by a ratio, a constant for each message and for
 each part that is no text. What a request turns out to use beyond it is counted and charged when
-it is settled. Money needs an upper bound and does not use this module.
+it is settled. Money needs an upper bound, which is `bound`'s.
 
 Total over any JSON, and hot: once a request, in time linear in the body but for embedded media,
 of which only the first bytes are looked at.
@@ -34,7 +34,8 @@ _TEXTS: dict[Operation, tuple[str, ...]] = {
     "completion": ("prompt", "suffix"),
     "embedding": ("input",),
 }
-_TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text", "thinking"})
+TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text", "thinking"})
+"""Types of content that are text and nothing else."""
 _MEDIA = "data:"
 
 
@@ -54,7 +55,7 @@ def prompt_tokens(operation: Operation, body: Mapping[str, Any]) -> int:
     while waiting:
         item = waiting.pop()
         if type(item) is str and not item.startswith(_MEDIA):
-            size += _size(item)
+            size += utf8_size(item)
         elif type(item) is dict and not _is_media(item):
             size += sum(map(len, item))
             waiting += item.values()
@@ -105,7 +106,8 @@ def _other(item: object, waiting: list[Any]) -> int:
             return int(item is not None)
 
 
-def _size(text: str) -> int:
+def utf8_size(text: str) -> int:
+    """Bytes of a text in UTF-8."""
     # A lone surrogate is legal JSON and no UTF-8.
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
@@ -113,7 +115,7 @@ def _size(text: str) -> int:
 def _is_media(item: Mapping[str, Any]) -> bool:
     """A content part that is no text: told by its type, which names the field beside it."""
     kind = item.get("type")
-    return isinstance(kind, str) and kind not in _TEXT_PARTS and _holds_media(item.get(kind))
+    return isinstance(kind, str) and kind not in TEXT_PARTS and _holds_media(item.get(kind))
 
 
 def _holds_media(content: object) -> bool:

@@ -7,7 +7,7 @@ target has no stated price.
 """
 
 from .price import FREE, Price, Rates
-from .prices import ListPrice, Prices
+from .prices import ListPrice, ModelUnpriced, Prices
 from .settings import PriceFile, PriceSettings, PricingSettings
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "FREE",
     "Prices",
     "ListPrice",
+    "ModelUnpriced",
     "PricingSettings",
     "PriceFile",
     "PriceSettings",

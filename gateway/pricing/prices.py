@@ -6,11 +6,21 @@ Hot: one dictionary look-up an attempt.
 
 from collections.abc import Callable, Mapping
 
+from ..contract.errors import GatewayError
 from .price import FREE, Price
 from .settings import Unpriced
 
 ListPrice = Callable[[str, str], Price | None]
 """The price of a model, by the name of a public price list and the model's name there."""
+
+
+class ModelUnpriced(GatewayError):
+    """The caller has a budget, and nobody has said what the model costs."""
+
+    status, code = 400, "model_unpriced"
+
+    def __init__(self) -> None:
+        super().__init__("This model has no price, which your budget needs.", param="model")
 
 
 class Prices:
@@ -24,6 +34,14 @@ class Prices:
         """What a target costs, None where nobody has said."""
         return self._prices.get(target)
 
-    def under_budget(self, target: str) -> Price | None:
-        """What a target costs to a caller that has a budget, None where it may not be used."""
-        return self._prices.get(target, self._otherwise)
+    def under_budget(self, target: str) -> Price:
+        """
+        What a target costs to a caller that has a budget.
+
+        Raises:
+            ModelUnpriced: nobody has said, and `pricing.unpriced` is not `free`.
+        """
+        price = self._prices.get(target, self._otherwise)
+        if price is None:
+            raise ModelUnpriced
+        return price

@@ -1,4 +1,6 @@
-from gateway.pricing import FREE, Price, Prices, Rates
+import pytest
+
+from gateway.pricing import FREE, ModelUnpriced, Price, Prices, Rates
 
 PRICE = Price(Rates(*[10**9] * 7), source="here")
 
@@ -13,7 +15,8 @@ def test_a_target_without_a_price_is_not_for_callers_with_a_budget() -> None:
     prices = Prices({"a/m": PRICE})
 
     assert prices.of("a/other") is None
-    assert prices.under_budget("a/other") is None
+    with pytest.raises(ModelUnpriced):
+        prices.under_budget("a/other")
 
 
 def test_only_where_the_configuration_says_so_it_is_free_to_them() -> None:
