@@ -152,12 +152,14 @@ class _Walk:
 
 def _token_ids(name: str, value: Any) -> int | None:
     """How many token ids a plain prompt or input has, None where it is text."""
-    if name not in ("prompt", "input"):
+    if name not in ("prompt", "input") or type(value) is not list:
         return None
-    match value:
-        case [int(), *_]:
-            return len(value)
-        case [[int(), *_], *_]:
-            return sum(len(each) + NODE for each in value)
-        case _:
-            return None
+    if _all(int, value):
+        return len(value)
+    if _all(list, value) and all(_all(int, each) for each in value):
+        return sum(len(each) + NODE for each in value)
+    return None
+
+
+def _all(kind: type, values: list[Any]) -> bool:
+    return set(map(type, values)) == {kind}

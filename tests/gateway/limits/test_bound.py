@@ -116,6 +116,11 @@ def test_token_ids_count_one_each(ids: list[Any], tokens: int) -> None:
     assert input_bound("completion", {"model": "m", "prompt": ids}) == tokens
 
 
+@pytest.mark.parametrize("mixed", [[1, "a" * 99], [[1], ["a" * 99]], [[1], None, "a" * 99]])
+def test_text_among_token_ids_counts_as_text(mixed: list[Any]) -> None:
+    assert input_bound("completion", {"prompt": mixed}) > 99
+
+
 def test_numbers_that_are_no_token_ids_count_by_their_digits() -> None:
     enum = [10**17] * 100
 
