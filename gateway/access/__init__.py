@@ -5,7 +5,9 @@ A key is shown once and kept as a public id and a keyed digest. A malformed key 
 and every refusal looks the same from outside.
 """
 
-from .callers import Access, Caller, ConfiguredKeys, KeySource, StoredKey
+from .callers import Access, Caller, KeySource, StoredKey
+from .configured import ConfiguredKeys
+from .failures import Failures
 from .generate import Issued, describe_new_key, issue
 from .headers import credential
 from .key import SCANNER, Key
@@ -19,6 +21,7 @@ __all__ = [
     "KeySource",
     "StoredKey",
     "ConfiguredKeys",
+    "Failures",
     "credential",
     "SCANNER",
     "describe_new_key",

@@ -12,6 +12,7 @@ from gateway.access import (
     Access,
     Caller,
     ConfiguredKeys,
+    Failures,
     Key,
     Pepper,
     Peppers,
@@ -19,7 +20,7 @@ from gateway.access import (
     StoredKey,
     TenantSettings,
 )
-from gateway.contract.errors import InvalidKey, InvalidRequest, PermissionDenied
+from gateway.contract.errors import InvalidKey, InvalidRequest, PermissionDenied, TooManyFailures
 
 PEPPER = b"a pepper of the tests"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,6 +34,13 @@ class Counting:
     def __init__(self, source: ConfiguredKeys) -> None:
         self._source = source
         self.asked: list[str] = []
+        self.uses: list[str] = []
+
+    def known(self, public_id: str) -> StoredKey | None:
+        return None
+
+    def used(self, stored: StoredKey, key: Key) -> None:
+        self.uses.append(key.public_id)
 
     async def find(self, public_id: str) -> StoredKey | None:
         self.asked.append(public_id)
@@ -188,13 +196,6 @@ async def test_an_empty_key_is_no_key() -> None:
             await access(source).caller(bearer(nothing))
 
 
-def test_two_keys_of_one_public_id_are_refused() -> None:
-    twice = [{"name": "a", "key": KEY.reveal()}, {"name": "b", "key_hash": KEY.stored(PEPPER)}]
-
-    with pytest.raises(ValueError, match=KEY.public_id):
-        configured({"keys": twice})
-
-
 async def test_ten_thousand_bad_keys_cause_no_look_up() -> None:
     rng = Random(4)
     source = Counting(configured())
@@ -207,6 +208,51 @@ async def test_ten_thousand_bad_keys_cause_no_look_up() -> None:
         with pytest.raises(InvalidKey):
             await gate.caller(bearer(bad))
     assert source.asked == []
+
+
+async def test_a_source_hears_of_keys_that_were_verified_and_of_no_others() -> None:
+    source = Counting(configured())
+    gate = access(source)
+
+    await gate.caller(bearer(KEY.reveal()))
+    for wrong in (OTHER, Key(KEY.public_id, "0" * 32)):
+        with pytest.raises(InvalidKey):
+            await gate.caller(bearer(wrong.reveal()))
+    assert source.uses == [KEY.public_id]
+
+
+async def test_an_address_with_too_many_failures_is_looked_up_no_more() -> None:
+    source = Counting(configured())
+    gate = Access(source, Peppers(PEPPER), failures=Failures("3/minute", clock=lambda: 0.0))
+
+    for number in range(10):
+        unknown = Key.generate(Random(number + 10)).reveal()
+        with pytest.raises(InvalidKey if number < 3 else TooManyFailures):
+            await gate.caller(bearer(unknown), "192.0.2.1")
+    assert len(source.asked) == 3
+    with pytest.raises(TooManyFailures) as refused:
+        await gate.caller(bearer(KEY.reveal()), "192.0.2.1")
+    assert refused.value.retry_after == pytest.approx(20.0)
+    assert (await gate.caller(bearer(KEY.reveal()), "192.0.2.2")).tenant == "acme"
+
+
+async def test_a_key_in_memory_works_whatever_else_came_from_its_address() -> None:
+    gate = Access(configured(), Peppers(PEPPER), failures=Failures("1/minute", clock=lambda: 0.0))
+
+    for number in range(3):
+        with pytest.raises(InvalidKey if number < 1 else TooManyFailures):
+            await gate.caller(bearer(OTHER.reveal()), "192.0.2.1")
+    assert (await gate.caller(bearer(KEY.reveal()), "192.0.2.1")).tenant == "acme"
+
+
+async def test_the_answer_to_an_address_with_too_many_failures_tells_no_known_id() -> None:
+    gate = Access(configured(), Peppers(PEPPER), failures=Failures("1/minute", clock=lambda: 0.0))
+    with pytest.raises(InvalidKey):
+        await gate.caller(bearer(OTHER.reveal()))
+
+    for wrong in (OTHER, Key(KEY.public_id, "0" * 32)):
+        with pytest.raises(TooManyFailures):
+            await gate.caller(bearer(wrong.reveal()))
 
 
 async def test_a_good_key_and_an_unknown_one_cause_one_look_up_each() -> None:
@@ -255,6 +301,7 @@ async def test_a_key_that_shares_all_but_one_character_of_a_secret_is_refused(
 
 
 def test_a_stored_key_does_not_show_its_digest() -> None:
-    stored = configured()._keys[KEY.public_id]
+    stored = configured().known(KEY.public_id)
 
+    assert stored is not None
     assert repr(stored.digest) not in repr(stored)

@@ -1,0 +1,57 @@
+"""The keys of the configuration file."""
+
+from collections.abc import Mapping
+
+from .callers import Caller, StoredKey
+from .key import Key
+from .networks import networks_of
+from .settings import KeySettings, TenantSettings
+
+
+class ConfiguredKeys:
+    """By public id, and always in memory. Immutable."""
+
+    def __init__(self, tenants: Mapping[str, TenantSettings], pepper: bytes) -> None:
+        """
+        `pepper` is the one under which keys that are written whole are kept.
+
+        Raises:
+            ValueError: two keys have one public id.
+        """
+        self._keys: dict[str, StoredKey] = {}
+        for tenant, settings in tenants.items():
+            for key in settings.keys:
+                if (verified := key.verifier(pepper)) is None:
+                    continue
+                public_id, digest = verified
+                if public_id in self._keys:
+                    raise ValueError(f"two keys have the public id {public_id}")
+                caller = _caller(tenant, settings, key, public_id)
+                self._keys[public_id] = StoredKey(digest, caller, key.expires, key.disabled)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def known(self, public_id: str) -> StoredKey | None:
+        """The key of that public id, None if there is none."""
+        return self._keys.get(public_id)
+
+    async def find(self, public_id: str) -> StoredKey | None:
+        """The same: there is nowhere else to look."""
+        return self._keys.get(public_id)
+
+    def used(self, stored: StoredKey, key: Key) -> None:
+        """Nothing of a configured key is kept."""
+
+
+def _caller(tenant: str, settings: TenantSettings, key: KeySettings, public_id: str) -> Caller:
+    return Caller(
+        tenant=tenant,
+        key_id=public_id,
+        key_name=key.name,
+        plan=settings.plan,
+        key_plan=key.plan,
+        models=settings.models_of(key),
+        scopes=frozenset(key.scopes),
+        networks=networks_of(key.networks),
+    )
