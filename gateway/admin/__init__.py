@@ -1,1 +1,1 @@
-"""The administration: who may use what, how much, and what it cost."""
+"""Administration: operators, tenants, projects, keys and plans, under `/admin/v1`."""

@@ -1,0 +1,1 @@
+"""The routes of administration, one module for each resource."""
