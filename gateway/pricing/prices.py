@@ -5,6 +5,7 @@ Hot: one dictionary look-up an attempt.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from ..contract.errors import GatewayError
 from .price import FREE, Price
@@ -23,16 +24,19 @@ class ModelUnpriced(GatewayError):
         super().__init__("This model has no price, which your budget needs.", param="model")
 
 
+@dataclass(frozen=True, slots=True)
 class Prices:
     """The prices of all targets, by their names `provider/model`; immutable."""
 
-    def __init__(self, prices: Mapping[str, Price], *, unpriced: Unpriced = "refuse") -> None:
-        self._prices = dict(prices)
-        self._otherwise = FREE if unpriced == "free" else None
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    unpriced: Unpriced = "refuse"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prices", dict(self.prices))
 
     def of(self, target: str) -> Price | None:
         """What a target costs, None where nobody has said."""
-        return self._prices.get(target)
+        return self.prices.get(target)
 
     def under_budget(self, target: str) -> Price:
         """
@@ -41,7 +45,9 @@ class Prices:
         Raises:
             ModelUnpriced: nobody has said, and `pricing.unpriced` is not `free`.
         """
-        price = self._prices.get(target, self._otherwise)
-        if price is None:
-            raise ModelUnpriced
-        return price
+        price = self.prices.get(target)
+        if price is not None:
+            return price
+        if self.unpriced == "free":
+            return FREE
+        raise ModelUnpriced

@@ -6,16 +6,15 @@ of each. They are read as decimals and become integers at once: no price is ever
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from ..contract.money import NANO, nano_dollars
 from .price import Price, Rates
 
 MAX_USD = 100_000
 """A larger price is a slip of units."""
-DECIMALS = 9
 
 Unpriced = Literal["refuse", "free"]
 
@@ -38,37 +37,16 @@ class PricingSettings(BaseModel):
     )
 
 
-def nano_dollars(value: object) -> int:
-    """
-    USD, as a whole number, a decimal or the text of one, in nano-dollars: exactly.
-
-    Raises:
-        ValueError: it is no plain amount, negative, too large or too fine.
-    """
-    match value:
-        case bool():
-            usd = None
-        case int() | Decimal():
-            usd = Decimal(value)
-        case str() if value.isascii() and value.replace(".", "", 1).isdigit():
-            usd = Decimal(value)
-        case _:
-            usd = None
-    if usd is None or not usd.is_finite():
-        raise ValueError("must be an amount of USD in plain decimals, like 0.15")
-    if usd < 0:
-        raise ValueError("must not be negative")
-    if usd > MAX_USD:
+def _price(value: object) -> int:
+    nano = nano_dollars(value)
+    if nano > MAX_USD * NANO:
         raise ValueError(f"is more than {MAX_USD} USD")
-    nano = usd.scaleb(DECIMALS)
-    if nano != int(nano):
-        raise ValueError(f"has more than {DECIMALS} decimals")
-    return int(nano)
+    return nano
 
 
 Usd = Annotated[
     int,
-    BeforeValidator(nano_dollars),
+    BeforeValidator(_price),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": MAX_USD}),
 ]
 """An amount of USD, held in nano-dollars."""
