@@ -43,7 +43,6 @@ PARTING = 1.0
 _PRAGMAS = (
     "PRAGMA journal_mode = wal",  # readers and the writer don't wait for each other
     "PRAGMA synchronous = normal",
-    "PRAGMA foreign_keys = 1",
 )
 
 
@@ -51,15 +50,17 @@ class Database:
     """
     One database, opened by `async with`; nothing is connected before the first use.
 
-    `timeout` is in seconds and holds for each wait: for a connection, a lock, a statement.
+    `timeout` is in seconds and holds for each wait: for a connection, a lock, a statement. SQLite
+    does without `foreign_keys` only while tables are rebuilt.
 
     Raises:
         ValueError: the address is none of `sqlite:///path` and `postgresql://…`.
     """
 
-    def __init__(self, url: str, *, timeout: float = 5.0) -> None:
+    def __init__(self, url: str, *, timeout: float = 5.0, foreign_keys: bool = True) -> None:
         self._url = _address(url)
         self._timeout = timeout
+        self._foreign_keys = foreign_keys
         self._reachable = True
         self._readers: AsyncEngine | None = None
         self._writers: AsyncEngine | None = None
@@ -159,11 +160,12 @@ class Database:
         path = Path(self._url.database or "")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        readers = self._sqlite(path, CONNECTIONS - 1, ("PRAGMA query_only = 1",))
+        readers = self._sqlite(path, CONNECTIONS - 1, "PRAGMA query_only = 1")
         # Writers of this process wait here, in order, rather than for the file's lock.
-        return readers, self._sqlite(path, 1, ())
+        keys = "PRAGMA foreign_keys = 1" if self._foreign_keys else "PRAGMA foreign_keys = 0"
+        return readers, self._sqlite(path, 1, keys)
 
-    def _sqlite(self, path: Path, size: int, pragmas: tuple[str, ...]) -> AsyncEngine:
+    def _sqlite(self, path: Path, size: int, pragma: str) -> AsyncEngine:
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(path)),
             connect_args={
@@ -175,7 +177,7 @@ class Database:
             pool_timeout=self._timeout,
             hide_parameters=True,
         )
-        event.listen(engine.sync_engine, "connect", partial(_run, (*_PRAGMAS, *pragmas)))
+        event.listen(engine.sync_engine, "connect", partial(_run, (*_PRAGMAS, pragma)))
         event.listen(engine.sync_engine, "handle_error", self._name)
         return engine
 

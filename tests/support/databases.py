@@ -8,12 +8,13 @@ use; a test's database is a copy of one that is migrated already.
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from gateway.store.database import Database
-from gateway.store.tables import metadata
+from gateway.store.migrate import migrate
 from tests.support.postgres_server import PostgresServer
 
 _SERVER = pytest.StashKey[PostgresServer]()
@@ -43,9 +44,15 @@ def database_url(
         yield f"sqlite:///{path}"
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.new_database(_template(server, pytestconfig))
-    yield server.url_of(name)
-    server.drop_database(name)
+    with _copy(server, pytestconfig) as name:
+        yield server.url_of(name)
+
+
+@pytest.fixture
+def postgres_name(postgres_server: PostgresServer, pytestconfig: pytest.Config) -> Iterator[str]:
+    """A migrated database without rows on PostgreSQL alone, by its name there."""
+    with _copy(postgres_server, pytestconfig) as name:
+        yield name
 
 
 @pytest.fixture
@@ -55,11 +62,18 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         yield opened
 
 
+@contextmanager
+def _copy(server: PostgresServer, pytestconfig: pytest.Config) -> Iterator[str]:
+    name = server.new_database(_template(server, pytestconfig))
+    yield name
+    server.drop_database(name)
+
+
 def _file(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Path:
     if _FILE not in pytestconfig.stash:
         folder: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
         path = folder.mktemp("store") / "lockgate.db"
-        asyncio.run(_migrate(f"sqlite:///{path}"))
+        asyncio.run(migrate(f"sqlite:///{path}"))
         pytestconfig.stash[_FILE] = path
     return pytestconfig.stash[_FILE]
 
@@ -67,11 +81,6 @@ def _file(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Path:
 def _template(server: PostgresServer, pytestconfig: pytest.Config) -> str:
     if _TEMPLATE not in pytestconfig.stash:
         name = server.new_database()
-        asyncio.run(_migrate(server.url_of(name)))
+        asyncio.run(migrate(server.url_of(name)))
         pytestconfig.stash[_TEMPLATE] = name
     return pytestconfig.stash[_TEMPLATE]
-
-
-async def _migrate(url: str) -> None:
-    async with Database(url) as database, database.writing() as connection:
-        await connection.run_sync(metadata.create_all)
