@@ -15,6 +15,7 @@ shown to clients and therefore never holds a credential, an upstream's address o
         BodyTooLarge            413
         UnsupportedMediaType    415
         LimitExceeded           429
+            BudgetExhausted     429
         TooManyFailures         429
         InternalError           500
         NoHealthyUpstream       503
@@ -142,8 +143,8 @@ class LimitExceeded(GatewayError):
     """
     A limit of the caller is used up; nothing was taken from any limit.
 
-    `measure` is what the limit counts: `requests`, `tokens`, `concurrency`. OpenAI's `type`
-    knows the first two.
+    `measure` is what the limit counts: `requests`, `tokens`, `concurrency`, `money`. OpenAI's
+    `type` knows the first two.
     """
 
     status, code, retryable = 429, "rate_limit_exceeded", True
@@ -152,6 +153,16 @@ class LimitExceeded(GatewayError):
         super().__init__(message, retry_after=retry_after)
         self.measure = measure
         self.type = "tokens" if measure == "tokens" else "requests"
+
+
+class BudgetExhausted(LimitExceeded):
+    """The caller's money for a period is spent or promised; repeating soon does not help."""
+
+    code, retryable = "insufficient_quota", False
+
+    def __init__(self, message: str, *, measure: str, retry_after: float) -> None:
+        super().__init__(message, measure=measure, retry_after=retry_after)
+        self.type = "insufficient_quota"
 
 
 class TooManyFailures(GatewayError):

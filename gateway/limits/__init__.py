@@ -6,6 +6,8 @@ can not overdraw it. Limits are kept in this process, or on Redis by `gateway.li
 is loaded only where it is used.
 """
 
+from .bound import input_bound
+from .counts import Counts
 from .estimate import (
     MARGIN,
     choices,
@@ -15,9 +17,11 @@ from .estimate import (
     reserved_tokens,
 )
 from .headers import ratelimit_headers
+from .limiter import Books, Limiter, Spent
 from .memory import MemoryLimiter
-from .model import Counts, Limit, Limiter, LimitReached, Reservation, Standing
+from .model import Amounts, Ask, Limit, Measure, OnStoreError, Reservation, Standing
 from .plans import Plans
+from .refusal import BudgetSpent, LimitReached
 from .settings import LimitsSettings, PlanSettings, limits_of
 
 __all__ = [
@@ -25,14 +29,22 @@ __all__ = [
     "LimitsSettings",
     "limits_of",
     "Plans",
+    "Amounts",
+    "Ask",
     "Limit",
+    "Measure",
+    "OnStoreError",
     "Limiter",
     "LimitReached",
+    "BudgetSpent",
     "Reservation",
     "Standing",
     "Counts",
+    "Books",
+    "Spent",
     "MemoryLimiter",
     "ratelimit_headers",
+    "input_bound",
     "prompt_tokens",
     "output_tokens",
     "named_cap",

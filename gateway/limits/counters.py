@@ -39,6 +39,14 @@ class Counter(Protocol):
         """Reserve; the result is where it was charged, for `settle`."""
         ...
 
+    def beside(self, now: Instant, at: int, amount: int) -> int:
+        """What others use where `amount` was charged."""
+        ...
+
+    def extend(self, now: Instant, at: int, reserved: int, amount: int) -> int:
+        """Reserve `amount` in place of what was reserved; where it is charged now."""
+        ...
+
     def settle(self, now: Instant, at: int, reserved: int, used: int) -> None:
         """Turn what was reserved into what was used."""
         ...
@@ -86,12 +94,22 @@ class WindowCounter:
         self._sum += amount
         return current
 
+    def beside(self, now: Instant, at: int, amount: int) -> int:
+        return self.used(now) - min(amount, self._amounts.get(at, 0))
+
+    def extend(self, now: Instant, at: int, reserved: int, amount: int) -> int:
+        self._give_back(at, reserved)
+        return self.take(now, amount)  # as late as can be, so no window that holds it misses it
+
     def settle(self, now: Instant, at: int, reserved: int, used: int) -> None:
         if used > reserved:
             self.used(now)
             self.take(now, used - reserved)
-            return
-        back = min(reserved - used, self._amounts.get(at, 0))  # 0: it has left the window
+        else:
+            self._give_back(at, reserved - used)
+
+    def _give_back(self, at: int, amount: int) -> None:
+        back = min(amount, self._amounts.get(at, 0))  # 0: it has left the window
         if back:
             self._amounts[at] -= back
             self._sum -= back
@@ -128,6 +146,14 @@ class PeriodCounter:
         self._reserved[period] += amount
         return period
 
+    def beside(self, now: Instant, at: int, amount: int) -> int:
+        return self._settled.get(at, 0) + self._reserved.get(at, 0) - amount
+
+    def extend(self, now: Instant, at: int, reserved: int, amount: int) -> int:
+        if at in self._reserved:
+            self._reserved[at] += amount - reserved
+        return at
+
     def settle(self, now: Instant, at: int, reserved: int, used: int) -> None:
         if at in self._settled:
             self._reserved[at] -= reserved
@@ -162,6 +188,13 @@ class PlaceCounter:
     def take(self, now: Instant, amount: int) -> int:
         self._taken += amount
         return 0
+
+    def beside(self, now: Instant, at: int, amount: int) -> int:
+        return self._taken - amount
+
+    def extend(self, now: Instant, at: int, reserved: int, amount: int) -> int:
+        self._taken += amount - reserved
+        return at
 
     def settle(self, now: Instant, at: int, reserved: int, used: int) -> None:
         self._taken -= reserved

@@ -6,6 +6,7 @@ All keys of a tenant share one slot, by one of 64 fixed shards:
     lg1:{s17}:rsv               open reservations of the shard
     lg1:{s17}:rsvx              when their leases end
     lg1:{s17}:clk               the last instant by which anything counted
+    lg1:{s17}:led               rows on their way to the ledger
     lg1:{s17}:<tenant>:<limit>  one limit; its name begins with w, p or c
     lg1:{s17}:<tenant>:t:<id>   how a request ended
 
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from typing import Self
 from zlib import crc32
 
-from .model import AtOnce, Calendar, Limit, Sliding, Window
+from .model import Ask, AtOnce, Calendar, Limit, Measure, Sliding, Window
 
 SHARDS = 64
 
 _TENANT = re.compile(r"[a-z0-9-]{1,40}")
-_NAME = re.compile(r"[A-Za-z0-9:._-]{1,200}")
+_NAME = re.compile(r"[A-Za-z0-9:/._-]{1,200}")
+_MEASURES: dict[Measure, str] = {"requests": "r", "tokens": "t", "money": "m", "concurrency": "c"}
 
 
 def shard_of(tenant: str) -> int:
@@ -33,6 +35,11 @@ def shard_of(tenant: str) -> int:
 def shard_keys(shard: int) -> tuple[str, str, str]:
     """Reservations, leases and clock of a shard."""
     return f"lg1:{{s{shard}}}:rsv", f"lg1:{{s{shard}}}:rsvx", f"lg1:{{s{shard}}}:clk"
+
+
+def ledger_key(shard: int) -> str:
+    """The stream of a shard that carries rows to the ledger."""
+    return f"lg1:{{s{shard}}}:led"
 
 
 def tenant_prefix(tenant: str, shard: int) -> str:
@@ -49,12 +56,14 @@ class Layout:
     """
 
     shared: tuple[str, str, str]
+    ledger: str
     prefix: str
     limits: tuple[str, ...]
     places: tuple[str, ...]
     rooms: tuple[int, ...]
+    extents: tuple[str | int, ...]
     _arguments: tuple[str | int, ...]
-    _token_costs: tuple[int, ...]
+    _growing: tuple[tuple[int, Limit], ...]
 
     @classmethod
     def of(cls, tenant: str, limits: tuple[Limit, ...]) -> Self:
@@ -67,47 +76,54 @@ class Layout:
         shard = shard_of(tenant)
         prefix = tenant_prefix(tenant, shard)
         arguments: list[str | int] = [tenant]
-        token_costs = []
+        extents: list[str | int] = []
+        growing = []
         for limit in limits:
-            if limit.measure == "tokens":
-                token_costs.append(len(arguments) + 1)
-            arguments += _arguments_of(limit)
+            if limit.measure in {"tokens", "money"}:
+                growing.append((len(arguments) + 2, limit))
+            kind, extent = limit.window.kind, _extent(limit.window)
+            arguments += (kind, _MEASURES[limit.measure], 1, 0, limit.amount, *extent, limit.name)
+            extents += (kind, *extent)
         held = [limit for limit in limits if limit.window.kind == AtOnce.kind]
         return cls(
             shared=shard_keys(shard),
+            ledger=ledger_key(shard),
             prefix=prefix,
             limits=tuple(prefix + limit.name for limit in limits),
             places=tuple(prefix + limit.name for limit in held),
             rooms=tuple(limit.amount for limit in held),
+            extents=tuple(extents),
             _arguments=tuple(arguments),
-            _token_costs=tuple(token_costs),
+            _growing=tuple(growing),
         )
 
-    def keys(self, request_id: str) -> tuple[str, ...]:
-        """The keys of reserve and settle."""
+    def reserving(self, request_id: str) -> tuple[str, ...]:
+        """The keys of reserve."""
         return (*self.shared, f"{self.prefix}t:{request_id}", *self.limits)
 
-    def arguments(self, tokens: int) -> list[str | int]:
+    def settling(self, request_id: str) -> tuple[str, ...]:
+        """The keys of settle."""
+        return (*self.shared, f"{self.prefix}t:{request_id}", self.ledger, *self.limits)
+
+    def arguments(self, ask: Ask) -> list[str | int]:
         """The arguments of reserve from the tenant on."""
         arguments = list(self._arguments)
-        for i in self._token_costs:
-            arguments[i] = tokens
+        for i, limit in self._growing:
+            arguments[i : i + 2] = limit.grows(ask)
         return arguments
 
 
-def stored_keys(shard: int, request_id: str, stored: str) -> tuple[str, ...]:
-    """The keys of settle, read from a stored reservation: tenant|entry;entry;…"""
-    tenant, _, entries = stored.partition("|")
+def stored_keys(shard: int, request_id: str, stored: bytes) -> tuple[str, ...]:
+    """The keys of settle, read from a stored reservation, whose form state.lua tells."""
+    _, tenant, entries, *_ = (*(part.decode() for part in stored.split(b"|", 3)[:3]), "", "", "")
     prefix = tenant_prefix(tenant, shard)
     names = [entry.split(",", 6)[6] for entry in entries.split(";") if entry]
-    return (*shard_keys(shard), f"{prefix}t:{request_id}", *(prefix + name for name in names))
-
-
-def _arguments_of(limit: Limit) -> tuple[str | int, ...]:
-    width, count = _extent(limit.window)
-    # A request whose holder died was made all the same; of its tokens nothing is known.
-    least = 1 if limit.measure == "requests" else 0
-    return (limit.window.kind, limit.cost(0), limit.amount, least, width, count, limit.name)
+    return (
+        *shard_keys(shard),
+        f"{prefix}t:{request_id}",
+        ledger_key(shard),
+        *(prefix + name for name in names),
+    )
 
 
 def _extent(window: Window) -> tuple[str | int, int]:

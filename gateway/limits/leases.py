@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from .breaker import Breaker
 from .keys import SHARDS
-from .model import Reservation
+from .model import Amounts, Reservation
 from .scripts import Scripts
 from .settings import LimitsSettings
 
@@ -64,7 +64,7 @@ class Leases:
         self._clock = clock
         self._random = random
         self._held: dict[str, _Held] = {}
-        self._unanswered: dict[str, tuple[Reservation, str, int]] = {}
+        self._unanswered: dict[str, tuple[Reservation, str, Amounts, bytes]] = {}
         self._renewed = clock()
         self._in_doubt = False
         self._connections = 0
@@ -94,12 +94,14 @@ class Leases:
         """Renew it no longer."""
         self._held.pop(reservation.request_id, None)
 
-    def repeat_later(self, reservation: Reservation, mode: str, tokens: int) -> None:
+    def repeat_later(
+        self, reservation: Reservation, mode: str, used: Amounts, entry: bytes = b""
+    ) -> None:
         """Settle (S) or cancel (C) once the store answers: it is not known whether it has."""
         if len(self._unanswered) >= REMEMBERED:
             del self._unanswered[next(iter(self._unanswered))]
             self._counts.unsettled += 1
-        self._unanswered[reservation.request_id] = (reservation, mode, tokens)
+        self._unanswered[reservation.request_id] = (reservation, mode, used, entry)
 
     def failed(self, error: RedisError) -> None:
         """The store did not answer; after a few times it is left alone."""

@@ -8,10 +8,15 @@ within a window. Hot: `reserve` and `settle` run once a request.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Self
 
+from ..contract.errors import LimitsUnavailable
 from .counters import Counter, Instant, counter_of
-from .model import Counts, Limit, LimitReached, Reservation, Standing, check_fits
+from .counts import Counts
+from .limiter import Books
+from .model import Amounts, Ask, Calendar, Limit, Reservation, Standing
+from .refusal import check_fits, refusal
 
 AHEAD = 60_000
 """Milliseconds that a clock may step back and be held still; a longer step is believed."""
@@ -30,6 +35,15 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@dataclass(slots=True)
+class _Open:
+    """What is reserved, and where each limit was charged."""
+
+    amounts: Amounts
+    cap: int
+    at: list[int]
+
+
 class MemoryLimiter:
     """
     A limiter for one process. `clock` and `wall` are milliseconds; neither needs to be steady.
@@ -41,13 +55,15 @@ class MemoryLimiter:
         clock: Callable[[], int] = steady_ms,
         wall: Callable[[], int] = wall_ms,
         counts: Counts | None = None,
+        books: Books | None = None,
     ) -> None:
         self.counts = Counts() if counts is None else counts
+        self._books = books or Books()
         self._clock = clock
         self._wall = wall
         self._last = Instant(0, 0)
         self._counters: dict[tuple[str, str], Counter] = {}
-        self._open: dict[str, list[int]] = {}  # where each limit was charged
+        self._open: dict[str, _Open] = {}
         self._until_search = OFTEN
 
     @property
@@ -56,27 +72,67 @@ class MemoryLimiter:
         return True
 
     async def reserve(
-        self, request_id: str, tenant: str, limits: tuple[Limit, ...], *, tokens: int
+        self,
+        request_id: str,
+        tenant: str,
+        limits: tuple[Limit, ...],
+        ask: Ask,
+        *,
+        note: bytes = b"",
     ) -> Reservation:
-        check_fits(limits, tokens, self.counts)
+        cap = check_fits(limits, ask, self.counts)
         now = self._now()
         counters = [self._counter(tenant, limit) for limit in limits]
-        if request_id not in self._open:
-            self._check(now, limits, counters, tokens)
-            self._open[request_id] = self._take(now, limits, counters, tokens)
-        return Reservation(request_id, tenant, limits, tokens, _standings(now, limits, counters))
+        held = self._open.get(request_id)
+        if held is None:
+            cap = self._fitting(now, limits, counters, ask, cap)
+            held = self._open[request_id] = self._take(now, limits, counters, ask, cap)
+        standings = _standings(now, limits, counters)
+        return Reservation(request_id, tenant, limits, held.amounts, held.cap, standings)
 
-    async def settle(self, reservation: Reservation, *, tokens: int) -> None:
-        reservation.settled = True
-        charged = self._open.pop(reservation.request_id, None)
-        if charged is None:
-            return
-        if tokens > reservation.tokens:
-            self.counts.overshoot_tokens += tokens - reservation.tokens
+    async def extend(self, reservation: Reservation, amounts: Amounts) -> None:
+        held = self._open.get(reservation.request_id)
+        if held is None:
+            reservation.lose()
+            raise LimitsUnavailable("The reservation has ended.")
+        limits = reservation.limits
+        amounts = Amounts(*map(max, amounts, held.amounts))
+        check_fits(limits, Ask(amounts), self.counts)
         now = self._now()
-        for limit, at in zip(reservation.limits, charged, strict=True):
+        counters = [self._counter(reservation.tenant, limit) for limit in limits]
+        costs = [(limit.cost(held.amounts), limit.cost(amounts)) for limit in limits]
+        refused, longest = None, -1
+        for limit, counter, at, (old, new) in zip(limits, counters, held.at, costs, strict=True):
+            excess = counter.beside(now, at, old) + new - limit.amount
+            if new > old and excess > 0 and (wait := counter.wait(now, excess)) > longest:
+                refused, longest = limit, wait
+        if refused is not None:
+            self.counts.refused(refused.measure)
+            raise refusal(refused, longest, _standings(now, limits, counters))
+        held.at = [
+            counter.extend(now, at, old, new) if new > old else at
+            for counter, at, (old, new) in zip(counters, held.at, costs, strict=True)
+        ]
+        held.amounts = reservation.amounts = amounts
+
+    async def settle(self, reservation: Reservation, used: Amounts, *, entry: bytes = b"") -> None:
+        reservation.settled = True
+        held = self._open.pop(reservation.request_id, None)
+        if held is None:
+            return
+        self.counts.overshot(used.tokens - held.amounts.tokens, used.cost - held.amounts.cost)
+        now = self._now()
+        for limit, at in zip(reservation.limits, held.at, strict=True):
             counter = self._counter(reservation.tenant, limit)
-            counter.settle(now, at, limit.cost(reservation.tokens), limit.cost(tokens))
+            counter.settle(now, at, limit.cost(held.amounts), limit.cost(used))
+        if entry:
+            self._books.outbox(entry)
+
+    async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Standing, ...]:
+        counters = [
+            self._counters.get((tenant, limit.name)) or counter_of(limit) for limit in limits
+        ]
+        return _standings(self._now(), limits, counters)
 
     async def open(self) -> None:
         """Nothing to begin: no lease can outlive this process."""
@@ -90,26 +146,50 @@ class MemoryLimiter:
     async def __aexit__(self, *raised: object) -> None:
         """Nothing to end."""
 
-    def _check(
-        self, now: Instant, limits: tuple[Limit, ...], counters: list[Counter], tokens: int
-    ) -> None:
-        refused, longest = None, -1
+    def _fitting(
+        self,
+        now: Instant,
+        limits: tuple[Limit, ...],
+        counters: list[Counter],
+        ask: Ask,
+        cap: int,
+    ) -> int:
+        """The highest cap that all limits have room for now."""
+        most = ask.at(cap)
+        lowest, refused, longest = cap, None, -1
         for limit, counter in zip(limits, counters, strict=True):
-            excess = counter.used(now) + limit.cost(tokens) - limit.amount
-            if excess > 0 and (wait := counter.wait(now, excess)) > longest:
+            room = limit.amount - counter.used(now)
+            excess = limit.cost(most) - room
+            if excess <= 0:
+                continue
+            if limit.window.kind == Calendar.kind:
+                within = limit.cap_within(ask, room)
+                if within >= ask.least:
+                    lowest = min(lowest, within)
+                    continue
+            if (wait := counter.wait(now, excess)) > longest:
                 refused, longest = limit, wait
         if refused is not None:
-            self.counts.refused(refused)
-            raise LimitReached(refused, longest, _standings(now, limits, counters))
+            self.counts.refused(refused.measure)
+            raise refusal(refused, longest, _standings(now, limits, counters))
+        return lowest
 
     def _take(
-        self, now: Instant, limits: tuple[Limit, ...], counters: list[Counter], tokens: int
-    ) -> list[int]:
+        self,
+        now: Instant,
+        limits: tuple[Limit, ...],
+        counters: list[Counter],
+        ask: Ask,
+        cap: int,
+    ) -> _Open:
         self.counts.admitted += 1
-        return [
-            counter.take(now, limit.cost(tokens))
+        self.counts.lowered += cap < ask.cap
+        amounts = ask.at(cap)
+        at = [
+            counter.take(now, limit.cost(amounts))
             for limit, counter in zip(limits, counters, strict=True)
         ]
+        return _Open(amounts, cap, at)
 
     def _counter(self, tenant: str, limit: Limit) -> Counter:
         key = (tenant, limit.name)

@@ -3,24 +3,27 @@
 --
 -- KEYS: 1 reservations (hash)  2 their leases (zset)  3 clock  4 marker of this id
 --       5.. one per limit
--- ARGV: 1 now (0 = Redis TIME)  2 lease ms  3 id  4 tenant
---       then per limit: kind  amount  limit  least  width  count  name
+-- ARGV: 1 now (0 = Redis TIME)  2 lease ms  3 id  4 cap  5 least cap  6 note  7 tenant
+--       then per limit: kind  measure  fixed  each  limit  width  count  name
 --         w  sliding window    width = ms per bucket, count = buckets
 --         p  calendar period   width = day | month
 --         c  concurrency       held until settled or until the lease ends
--- Returns {1, now, reset, used…}          taken; what each limit now has in use
+--       The amount of a limit is fixed + cap * each. A calendar limit with less room lowers the
+--       cap, but not below the least; a sliding one must have room for the whole.
+-- Returns {1, now, reset, cap, used…}     taken; the cap, and what each limit now has in use
 --         {0, now, reset, limit, wait, used…}  refused; the limit to wait for longest, and ms
 --         {2, now, reset}                 this id has ended already
 -- An id that is open is answered as at first, and nothing more is taken.
 
 local id, lease = ARGV[3], tonumber(ARGV[2])
+local cap, least = tonumber(ARGV[4]), tonumber(ARGV[5])
 local now, reset = clock(KEYS[3], KEYS[2], ARGV[1], lease)
 if redis.call('EXISTS', KEYS[4]) == 1 then return {2, now, reset} end
 
-local look, take = {}, {}
+local look, wait, take = {}, {}, {}
 
 function look.w(l)
-  l.window = window(l.key, tonumber(l.width), tonumber(l.count), now)
+  l.window = window(l.key, tonumber(l.width), l.count, now)
   return l.window.sum
 end
 
@@ -35,8 +38,6 @@ function look.c(l)
   redis.call('ZREMRANGEBYSCORE', l.key, '-inf', text(now))
   return redis.call('ZCARD', l.key)
 end
-
-local wait = {}
 
 function wait.w(l)                       -- until enough of the oldest buckets have left
   local w, left = l.window, l.used + l.amount - l.limit
@@ -78,39 +79,46 @@ function take.c(l)
   return 0
 end
 
-local open = redis.call('HEXISTS', KEYS[1], id) == 1
-local limits, longest, refused = {}, -1, 0
+local function lowers(l)                 -- whether a lower cap fits, which is then noted
+  if l.kind ~= 'p' then return false end
+  local room = l.limit - l.used - l.fixed
+  if room < 0 then return false end
+  local within = l.each > 0 and math.floor(room / l.each) or cap
+  if within < least then return false end
+  cap = math.min(cap, within)
+  return true
+end
+
+local open = redis.call('HGET', KEYS[1], id)
+local limits, longest, refused, most = {}, -1, 0, cap
 for i = 1, #KEYS - 4 do
-  local a = 4 + (i - 1) * 7
+  local a = 7 + (i - 1) * 8
   local l = {
-    key = KEYS[4 + i], kind = ARGV[a + 1], amount = tonumber(ARGV[a + 2]),
-    limit = tonumber(ARGV[a + 3]), least = ARGV[a + 4], width = ARGV[a + 5],
-    count = ARGV[a + 6], name = ARGV[a + 7],
+    key = KEYS[4 + i], kind = ARGV[a + 1], measure = ARGV[a + 2], fixed = tonumber(ARGV[a + 3]),
+    each = tonumber(ARGV[a + 4]), limit = tonumber(ARGV[a + 5]), width = ARGV[a + 6],
+    count = tonumber(ARGV[a + 7]), name = ARGV[a + 8],
   }
+  l.amount = l.fixed + most * l.each
   l.used = look[l.kind](l)
   limits[i] = l
-  if not open and l.used + l.amount > l.limit then
+  if not open and l.used + l.amount > l.limit and not lowers(l) then
     local ms = wait[l.kind](l)
     if ms > longest then longest, refused = ms, i end
   end
 end
-local answer, stored = {1, now, reset}, {}
+local answer = {1, now, reset, cap}
 if refused > 0 then
   answer = {0, now, reset, refused, longest}
-  for _, l in ipairs(limits) do answer[#answer + 1] = l.used end
-  return answer
-end
-for i, l in ipairs(limits) do
-  if not open then
-    local at = take[l.kind](l)
+elseif not open then
+  local record = {used = {t = 0, m = 0}, tenant = ARGV[7], entries = {}, note = ARGV[6]}
+  for i, l in ipairs(limits) do
+    l.amount = l.fixed + cap * l.each
+    l.at = text(take[l.kind](l))
     l.used = l.used + l.amount
-    stored[i] = table.concat(
-      {l.kind, text(l.amount), l.least, text(at), l.width, l.count, l.name}, ',')
+    record.entries[i] = l
   end
-  answer[#answer + 1] = l.used
-end
-if not open then
-  redis.call('HSET', KEYS[1], id, ARGV[4] .. '|' .. table.concat(stored, ';'))
+  redis.call('HSET', KEYS[1], id, packed(record))
   redis.call('ZADD', KEYS[2], text(now + lease), id)
 end
+for _, l in ipairs(limits) do answer[#answer + 1] = l.used end
 return answer

@@ -10,8 +10,9 @@ from pathlib import Path
 import structlog
 
 from ..redis import Argument, Redis, Script
+from .counts import Counts
 from .keys import Layout, shard_keys, stored_keys
-from .model import Counts, Limit, Reservation
+from .model import Amounts, Ask, Limit, Reservation
 
 KEPT = 4096
 """Layouts remembered; beyond that all are forgotten at once, which costs microseconds."""
@@ -39,7 +40,9 @@ class Scripts:
     ) -> None:
         shared = _text("state")
         self._reserve = _script("reserve", shared)
+        self._extend = _script("extend", shared)
         self._settle = _script("settle", shared)
+        self._standings = _script("standings", shared)
         self._renew = _script("renew", shared)
         self._sweep = _script("sweep", shared)
         self.redis = redis
@@ -48,32 +51,49 @@ class Scripts:
         self._now = now
         self._layouts: dict[tuple[str, tuple[Limit, ...]], Layout] = {}
 
-    async def reserve(
-        self, request_id: str, tenant: str, limits: tuple[Limit, ...], tokens: int
-    ) -> list[int]:
-        """1, now, used… | 0, now, index of the limit from 1, wait in ms | 2, now."""
-        layout = self._layout(tenant, limits)
+    async def reserve(self, reservation: Reservation, ask: Ask, cap: int, note: bytes) -> list[int]:
+        """1, now, cap, used… | 0, now, index of the limit from 1, wait in ms, used… | 2, now."""
+        layout = self._layout(reservation.tenant, reservation.limits)
         arguments: list[Argument] = [
             self._now(),
             self._lease,
-            request_id,
-            *layout.arguments(tokens),
+            reservation.request_id,
+            cap,
+            ask.least,
+            note,
+            *layout.arguments(ask),
         ]
-        how, now, reset, *rest = await self.redis.run(
-            self._reserve, layout.keys(request_id), arguments
-        )
-        self._note(reset)
-        return [how, now, *rest]
+        keys = layout.reserving(reservation.request_id)
+        return await self._run_clocked(self._reserve, keys, arguments)
 
-    async def settle(self, reservation: Reservation, mode: str, tokens: int) -> int:
-        """Mode S charges `tokens`, mode C nothing at all; see settle.lua for the answer."""
+    async def extend(self, reservation: Reservation, amounts: Amounts) -> list[int]:
+        """1, now | 0, now, index of the limit from 1, wait in ms, used… | 2, now: not open."""
         layout = self._layout(reservation.tenant, reservation.limits)
-        used = [limit.cost(tokens) if mode == "S" else 0 for limit in reservation.limits]
-        return await self._end(
-            layout.keys(reservation.request_id), reservation.request_id, mode, used
-        )
+        arguments: list[Argument] = [self._now(), self._lease, reservation.request_id]
+        for limit in reservation.limits:
+            arguments += (limit.cost(amounts), limit.amount)
+        keys = (*layout.shared, *layout.limits)
+        return await self._run_clocked(self._extend, keys, arguments)
 
-    async def expire(self, shard: int, request_id: str, stored: str) -> int:
+    async def settle(
+        self, reservation: Reservation, mode: str, used: Amounts, entry: bytes = b""
+    ) -> int:
+        """Mode S charges `used`, mode C nothing at all; see settle.lua for the answer."""
+        layout = self._layout(reservation.tenant, reservation.limits)
+        keys = layout.settling(reservation.request_id)
+        costs = [limit.cost(used) if mode == "S" else 0 for limit in reservation.limits]
+        return await self._end(keys, reservation.request_id, mode, (entry, *costs))
+
+    async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> list[int]:
+        """Now, and what each limit has in use."""
+        layout = self._layout(tenant, limits)
+        keys = (layout.shared[2], *layout.limits)
+        answer: list[int] = await self.redis.run(
+            self._standings, keys, (self._now(), *layout.extents)
+        )
+        return answer
+
+    async def expire(self, shard: int, request_id: str, stored: bytes) -> int:
         """End a reservation whose lease has ended, as `swept` found it."""
         return await self._end(stored_keys(shard, request_id, stored), request_id, "E", ())
 
@@ -97,12 +117,12 @@ class Scripts:
                 calls.append((part, self._renewed(layout, part, again=again)))
         return calls
 
-    async def swept(self, shard: int) -> list[tuple[str, str]]:
+    async def swept(self, shard: int) -> list[tuple[str, bytes]]:
         """Ids and stored reservations of a shard whose leases have ended."""
         keys = shard_keys(shard)[:2]
         found = await self.redis.run(self._sweep, keys, (self._now(), SWEPT_AT_ONCE))
-        text = [item.decode() for item in found]
-        return list(zip(text[::2], text[1::2], strict=True))
+        ids = (name.decode() for name in found[::2])
+        return list(zip(ids, found[1::2], strict=True))
 
     async def _renewed(
         self, layout: Layout, reservations: Sequence[Reservation], *, again: bool
@@ -117,12 +137,19 @@ class Scripts:
         return states
 
     async def _end(
-        self, keys: Sequence[str], request_id: str, mode: str, used: Sequence[int]
+        self, keys: Sequence[str], request_id: str, mode: str, rest: Sequence[Argument]
     ) -> int:
-        arguments: list[Argument] = [self._now(), self._lease, request_id, mode, *used]
+        arguments: list[Argument] = [self._now(), self._lease, request_id, mode, *rest]
         how, reset = await self.redis.run(self._settle, keys, arguments)
         self._note(reset)
         return int(how)
+
+    async def _run_clocked(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> list[int]:
+        how, now, reset, *rest = await self.redis.run(script, keys, arguments)
+        self._note(reset)
+        return [how, now, *rest]
 
     def _layout(self, tenant: str, limits: tuple[Limit, ...]) -> Layout:
         layout = self._layouts.get((tenant, limits))

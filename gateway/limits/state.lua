@@ -38,7 +38,7 @@ local function window(key, width, count, now)
   if not w.oldest then
     w.oldest, w.newest = current, current
   elseif w.newest > current then                       -- written by a clock that was given up
-    redis.call('DEL', key)
+    w.void = true
     w.sum, w.oldest, w.newest = 0, current, current
   end
   local keep = current - count
@@ -53,6 +53,7 @@ local function window(key, width, count, now)
 end
 
 local function charge(w, amount)
+  if w.void then redis.call('DEL', w.key) end
   if #w.gone > 0 then redis.call('HDEL', w.key, unpack(w.gone)) end
   redis.call('HINCRBY', w.key, text(w.current), text(amount))
   redis.call('HSET', w.key, 's', text(w.sum + amount), 'o', text(w.oldest), 'n', text(w.current))
@@ -77,17 +78,29 @@ local function period(unit, now)
   return month, first_day(month + 1) * DAY
 end
 
--- A reservation is stored as tenant|entry;entry;… with one entry per limit:
--- kind,amount,least,at,width,count,name. `least` is what its owner's death costs.
-local function entries(record)
-  local list = {}
-  for entry in string.gmatch(string.match(record, '|(.*)$'), '[^;]+') do
-    local kind, amount, least, at, width, count =
-      string.match(entry, '^(%a),(%d+),(%d+),(%d+),(%w+),(%d+),')
-    list[#list + 1] = {
-      kind = kind, amount = tonumber(amount), least = tonumber(least),
-      at = at, width = width, count = tonumber(count),
+-- A reservation is stored as tokens,cost|tenant|entry;entry;…|note. First what it was last heard
+-- to have used, which is what its owner's death costs; then one entry per limit, which says
+-- what was charged where: kind,measure,amount,at,width,count,name.
+local function unpacked(record)
+  local tokens, cost, tenant, list, note = string.match(record, '^(%d+),(%d+)|(.-)|(.-)|(.*)$')
+  local used = {r = 1, t = tonumber(tokens), m = tonumber(cost), c = 1}
+  local entries = {}
+  for entry in string.gmatch(list, '[^;]+') do
+    local kind, measure, amount, at, width, count, name =
+      string.match(entry, '^(%a),(%a),(%d+),(%d+),(%w+),(%d+),(.+)$')
+    entries[#entries + 1] = {
+      kind = kind, measure = measure, amount = tonumber(amount), at = at, width = width,
+      count = tonumber(count), name = name,
     }
   end
-  return list
+  return {used = used, tenant = tenant, entries = entries, note = note}
+end
+
+local function packed(record)
+  local list = {}
+  for i, e in ipairs(record.entries) do
+    list[i] = table.concat({e.kind, e.measure, text(e.amount), e.at, e.width, e.count, e.name}, ',')
+  end
+  local used = text(record.used.t) .. ',' .. text(record.used.m)
+  return table.concat({used, record.tenant, table.concat(list, ';'), record.note}, '|')
 end

@@ -24,7 +24,15 @@ from ..contract.errors import (
     UnknownModel,
 )
 from ..contract.provider import Operation
-from ..limits import LimitReached, Reservation, Standing, prompt_tokens, reserved_tokens
+from ..limits import (
+    Amounts,
+    Ask,
+    LimitReached,
+    Reservation,
+    Standing,
+    prompt_tokens,
+    reserved_tokens,
+)
 from ..routing import Candidate, Route, plan
 from ..telemetry.record import AttemptRecord
 from .attempt import Answer, Attempt, Call, Streamed, Terms
@@ -125,7 +133,7 @@ class Request:
         self.record.reserved_tokens = tokens
         try:
             self._reservation = await self._pipeline.limiter.reserve(
-                self.record.request_id, caller.tenant, limits, tokens=tokens
+                self.record.request_id, caller.tenant, limits, Ask(Amounts(tokens))
             )
         except LimitReached as refusal:
             self.standings = refusal.standings
@@ -303,7 +311,7 @@ class Request:
             reservation, self._reservation = self._reservation, None
             reservation.on_lost = None
             await self._pipeline.limiter.settle(
-                reservation, tokens=self.record.prompt_tokens + self.record.completion_tokens
+                reservation, Amounts(self.record.prompt_tokens + self.record.completion_tokens)
             )
 
     def _charge(self) -> None:

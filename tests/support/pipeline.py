@@ -20,7 +20,7 @@ import orjson
 from gateway.access import Access, Caller, ConfiguredKeys, Key, Peppers, TenantSettings
 from gateway.contract.provider import AnyProvider, Operation
 from gateway.health import Health, HealthSettings
-from gateway.limits import Limit, MemoryLimiter, Plans, PlanSettings, Reservation
+from gateway.limits import Amounts, Ask, Limit, MemoryLimiter, Plans, PlanSettings, Reservation
 from gateway.pipeline import Answer, Pipeline, Request, Snapshot, Streamed, Tools, Whole
 from gateway.routing import ModelSettings, Routes
 from gateway.telemetry.context import PassedOn
@@ -204,18 +204,24 @@ class Limiter(MemoryLimiter):
         self.settling: Gate | None = None
 
     async def reserve(
-        self, request_id: str, tenant: str, limits: tuple[Limit, ...], *, tokens: int
+        self,
+        request_id: str,
+        tenant: str,
+        limits: tuple[Limit, ...],
+        ask: Ask,
+        *,
+        note: bytes = b"",
     ) -> Reservation:
         if self.reserving is not None:
             await self.reserving.passed()
-        reservation = await super().reserve(request_id, tenant, limits, tokens=tokens)
+        reservation = await super().reserve(request_id, tenant, limits, ask, note=note)
         self.held[request_id] = reservation
         return reservation
 
-    async def settle(self, reservation: Reservation, *, tokens: int) -> None:
+    async def settle(self, reservation: Reservation, used: Amounts, *, entry: bytes = b"") -> None:
         del self.held[reservation.request_id]
-        self.settled.append((reservation.tokens, tokens))
-        await super().settle(reservation, tokens=tokens)
+        self.settled.append((reservation.amounts.tokens, used.tokens))
+        await super().settle(reservation, used, entry=entry)
         if self.settling is not None:
             await self.settling.passed()
 

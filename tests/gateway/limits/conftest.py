@@ -6,8 +6,8 @@ from random import Random
 import pytest
 import redis
 
+from gateway.limits.limiter import Limiter
 from gateway.limits.memory import MemoryLimiter
-from gateway.limits.model import Limiter
 from gateway.limits.redis import RedisLimiter
 from gateway.limits.settings import LimitsSettings
 from gateway.redis import Redis, open_redis

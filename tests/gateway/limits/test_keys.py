@@ -3,19 +3,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.limits.keys import SHARDS, Layout, shard_keys, shard_of, stored_keys
-from gateway.limits.model import AtOnce, Calendar, Limit, Sliding
+from gateway.limits.model import Amounts, Ask, AtOnce, Calendar, Limit, Sliding
 
 TENANT = st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True)
 LIMITS = (
     Limit("tenant:acme", "requests", 5, Sliding(bucket_ms=1000, buckets=60)),
     Limit("tenant:acme", "tokens", 99, Calendar("month")),
     Limit("key:a1B2", "concurrency", 3, AtOnce()),
+    Limit("key:a1B2/m:0123456789ab", "money", 7, Calendar("day")),
 )
 
 
 @given(TENANT)
 def test_all_keys_of_a_tenant_lie_in_one_slot(tenant: str) -> None:
-    keys = Layout.of(tenant, LIMITS).keys("01ABC")
+    keys = Layout.of(tenant, LIMITS).settling("01ABC")
 
     assert 0 <= shard_of(tenant) < SHARDS
     assert {key[key.index("{") : key.index("}") + 1] for key in keys} == {
@@ -26,7 +27,7 @@ def test_all_keys_of_a_tenant_lie_in_one_slot(tenant: str) -> None:
 
 @given(TENANT, TENANT)
 def test_no_key_of_a_tenant_is_one_of_another(one: str, other: str) -> None:
-    mine, others = (set(Layout.of(each, LIMITS).keys("01ABC")[3:]) for each in (one, other))
+    mine, others = (set(Layout.of(each, LIMITS).reserving("01ABC")[3:]) for each in (one, other))
 
     assert (mine & others == set()) == (one != other)
 
@@ -44,32 +45,44 @@ def test_keys_are_named_as_documented() -> None:
     layout = Layout.of("acme", LIMITS)
     shard = f"lg1:{{s{shard_of('acme')}}}:"
 
-    assert layout.keys("01ABC") == (
+    assert layout.settling("01ABC") == (
         shard + "rsv",
         shard + "rsvx",
         shard + "clk",
         shard + "acme:t:01ABC",
+        shard + "led",
         shard + "acme:w:1000x60:requests:tenant:acme",
         shard + "acme:p:month:tokens:tenant:acme",
         shard + "acme:c:concurrency:key:a1B2",
+        shard + "acme:p:day:money:key:a1B2/m:0123456789ab",
+    )
+    assert layout.reserving("01ABC") == tuple(
+        key for key in layout.settling("01ABC") if not key.endswith(":led")
     )
     assert layout.places == (shard + "acme:c:concurrency:key:a1B2",)
     assert layout.rooms == (3,)
 
 
-def test_only_the_cost_of_tokens_differs_between_requests() -> None:
+def test_only_what_the_request_asks_for_differs_between_requests() -> None:
     layout = Layout.of("acme", LIMITS)
 
-    one, other = layout.arguments(7), layout.arguments(8)
+    one = layout.arguments(Ask(Amounts(7, 70), Amounts(1, 10), 50, 5))
+    other = layout.arguments(Ask(Amounts(8, 80), Amounts(2, 20), 60, 6))
 
-    assert [(a, b) for a, b in zip(one, other, strict=True) if a != b] == [(7, 8)]
-    assert one[:8] == ["acme", "w", 1, 5, 1, 1000, 60, "w:1000x60:requests:tenant:acme"]
+    assert [(a, b) for a, b in zip(one, other, strict=True) if a != b] == [
+        (7, 8),
+        (1, 2),
+        (70, 80),
+        (10, 20),
+    ]
+    assert one[:9] == ["acme", "w", "r", 1, 0, 5, 1000, 60, "w:1000x60:requests:tenant:acme"]
 
 
 def test_keys_are_found_again_in_what_is_stored() -> None:
-    names = ";".join(f"w,1,1,17,1000,60,{limit.name}" for limit in LIMITS)
+    names = ";".join(f"w,r,1,17,1000,60,{limit.name}" for limit in LIMITS)
+    stored = f'0,0|acme|{names}|{{"a": "b|c;d"}}'.encode()
 
-    assert stored_keys(shard_of("acme"), "01ABC", f"acme|{names}") == Layout.of(
-        "acme", LIMITS
-    ).keys("01ABC")
-    assert stored_keys(3, "x", "") == (*shard_keys(3), "lg1:{s3}::t:x")
+    assert stored_keys(shard_of("acme"), "01ABC", stored) == Layout.of("acme", LIMITS).settling(
+        "01ABC"
+    )
+    assert stored_keys(3, "x", b"") == (*shard_keys(3), "lg1:{s3}::t:x", "lg1:{s3}:led")

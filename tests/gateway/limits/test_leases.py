@@ -9,9 +9,10 @@ import redis
 
 from gateway.limits import leases
 from gateway.limits.breaker import FAILURES, Breaker
+from gateway.limits.counts import Counts
 from gateway.limits.keys import shard_keys, shard_of
 from gateway.limits.leases import Leases
-from gateway.limits.model import AtOnce, Counts, Limit, Reservation
+from gateway.limits.model import NOTHING, Ask, AtOnce, Limit, Reservation
 from gateway.limits.redis import RedisLimiter
 from gateway.limits.scripts import RENEWED_AT_ONCE, Scripts
 from gateway.limits.settings import LimitsSettings
@@ -26,7 +27,7 @@ MANY = (Limit("tenant:acme", "concurrency", 10_000, AtOnce()),)
 
 
 async def hold(limiter: RedisLimiter, name: str, limits: tuple[Limit, ...] = PLACES) -> Reservation:
-    return await limiter.reserve(name, "acme", limits, tokens=0)
+    return await limiter.reserve(name, "acme", limits, Ask(NOTHING))
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ async def test_after_an_outage_a_place_given_away_is_an_overlap_that_goes_on(
     await renewed.renew()
 
     assert (held.lost, shared.counts.overlaps) == (False, 1)
-    await shared.settle(held, tokens=0)
+    await shared.settle(held, NOTHING)
 
 
 async def test_data_lost_with_a_restart_stops_no_holder(
@@ -180,7 +181,7 @@ async def test_what_was_settled_while_it_was_renewed_is_left_alone(
     ticker.ms += LEASE
     renewing = asyncio.get_running_loop().create_task(renewed.renew())
     await asyncio.sleep(0)
-    await shared.settle(held, tokens=0)
+    await shared.settle(held, NOTHING)
 
     await renewing
 
@@ -250,7 +251,7 @@ async def test_an_outage_is_noticed_without_a_request(unreachable: Unreachable) 
 async def test_a_renewal_that_fails_is_in_doubt_until_one_succeeds(
     unreachable: Unreachable,
 ) -> None:
-    unreachable.leases.hold(Reservation("a", "acme", PLACES, 0))
+    unreachable.leases.hold(Reservation("a", "acme", PLACES))
     unreachable.server.kill()
     await unreachable.leases.renew()
     assert unreachable.leases._in_doubt
@@ -263,7 +264,7 @@ async def test_a_renewal_that_fails_is_in_doubt_until_one_succeeds(
 
 
 async def test_a_repetition_that_fails_is_kept(unreachable: Unreachable) -> None:
-    unreachable.leases.repeat_later(Reservation("a", "acme", PLACES, 0), "S", 0)
+    unreachable.leases.repeat_later(Reservation("a", "acme", PLACES), "S", NOTHING)
     unreachable.server.kill()
     await unreachable.leases.repeat()
     assert len(unreachable.leases._unanswered) == 1
@@ -279,7 +280,7 @@ async def test_repetitions_are_bounded_and_the_oldest_are_given_up(
 ) -> None:
     monkeypatch.setattr(leases, "REMEMBERED", 3)
     for number in range(5):
-        unreachable.leases.repeat_later(Reservation(f"r{number}", "acme", PLACES, 0), "S", 0)
+        unreachable.leases.repeat_later(Reservation(f"r{number}", "acme", PLACES), "S", NOTHING)
 
     assert list(unreachable.leases._unanswered) == ["r2", "r3", "r4"]
     assert unreachable.counts.unsettled == 2
@@ -316,7 +317,7 @@ async def test_it_works_by_itself_once_opened_and_repeats_a_last_time_when_close
             await paces.two_passes()
         assert not held.lost
         assert brisk.counts.expired == 1
-        brisk._leases.repeat_later(held, "S", 0)
+        brisk._leases.repeat_later(held, "S", NOTHING)
 
     assert brisk._leases._unanswered == {}
     await brisk.aclose()
@@ -339,7 +340,7 @@ async def test_a_store_that_fails_while_sweeping_is_noticed(
 async def test_a_pass_ends_where_the_store_is_still_gone(unreachable: Unreachable) -> None:
     unreachable.server.kill()
     unreachable.breaker.trip()
-    unreachable.leases.repeat_later(Reservation("a", "acme", PLACES, 0), "S", 0)
+    unreachable.leases.repeat_later(Reservation("a", "acme", PLACES), "S", NOTHING)
 
     await unreachable.leases.pass_once()
     await unreachable.leases.open()
@@ -352,11 +353,11 @@ async def test_a_pass_ends_where_the_store_is_still_gone(unreachable: Unreachabl
 async def test_a_call_that_was_replaced_while_it_was_repeated_is_repeated_again(
     renewed: Leases,
 ) -> None:
-    held = Reservation("a", "acme", PLACES, 0)
-    renewed.repeat_later(held, "C", 0)
+    held = Reservation("a", "acme", PLACES)
+    renewed.repeat_later(held, "C", NOTHING)
     repeating = asyncio.get_running_loop().create_task(renewed.repeat())
     await asyncio.sleep(0)
-    renewed.repeat_later(held, "S", 0)
+    renewed.repeat_later(held, "S", NOTHING)
 
     await repeating
 
@@ -367,7 +368,7 @@ async def test_a_record_that_makes_no_sense_stops_nothing_else(
     shared: RedisLimiter, renewed: Leases, raw: redis.Redis, ticker: Ticker
 ) -> None:
     stored, ends, _ = shard_keys(shard_of("acme"))
-    raw.hset(stored, "odd", "acme|not,an,entry")
+    raw.hset(stored, "odd", "0,0|acme|not,an,entry|")
     raw.zadd(ends, {"odd": 1})
     held = await hold(shared, "a")
 
@@ -381,7 +382,7 @@ async def test_a_record_that_makes_no_sense_stops_nothing_else(
 
 
 async def test_a_call_that_makes_no_sense_is_repeated_once(renewed: Leases) -> None:
-    renewed.repeat_later(Reservation("a", "NOT A TENANT", PLACES, 0), "S", 0)
+    renewed.repeat_later(Reservation("a", "NOT A TENANT", PLACES), "S", NOTHING)
 
     await renewed.repeat()
 

@@ -8,18 +8,21 @@ from random import Random
 import pytest
 
 from gateway.contract.errors import LimitExceeded, RequestExceedsLimit
+from gateway.limits.limiter import Limiter
 from gateway.limits.model import (
     DAY_MS,
+    NOTHING,
+    Amounts,
+    Ask,
     AtOnce,
     Calendar,
     Limit,
-    Limiter,
-    LimitReached,
     Measure,
     Reservation,
     Sliding,
     Window,
 )
+from gateway.limits.refusal import LimitReached
 from tests.support.ticker import START, Ticker
 
 MINUTE = Sliding(bucket_ms=1000, buckets=60)
@@ -34,7 +37,7 @@ def limit(measure: Measure, amount: int, window: Window = MINUTE, scope: str = "
 
 
 async def take(limiter: Limiter, *limits: Limit, tokens: int = 0) -> Reservation:
-    return await limiter.reserve(f"r{next(_ids)}", "acme", limits, tokens=tokens)
+    return await limiter.reserve(f"r{next(_ids)}", "acme", limits, Ask(Amounts(tokens)))
 
 
 async def refused(limiter: Limiter, *limits: Limit, tokens: int = 0) -> LimitExceeded:
@@ -64,7 +67,7 @@ async def test_what_was_not_used_can_be_taken_at_once(limiter: Limiter, window: 
     first = await take(limiter, tokens, tokens=80)
     assert (await refused(limiter, tokens, tokens=21)).type == "tokens"
 
-    await limiter.settle(first, tokens=30)
+    await limiter.settle(first, Amounts(30))
 
     assert left(await take(limiter, tokens, tokens=70)) == [0]
     assert limiter.counts.refused_tokens == 1
@@ -78,9 +81,9 @@ async def test_what_was_not_used_goes_back_to_where_it_was_taken_from(
     ticker.ms += 5_000
     second = await take(limiter, tokens, tokens=40)
 
-    await limiter.settle(first, tokens=10)
+    await limiter.settle(first, Amounts(10))
     ticker.ms += 6_000  # the first has left its window, the second has not
-    await limiter.settle(second, tokens=40)
+    await limiter.settle(second, Amounts(40))
 
     assert left(await take(limiter, tokens, tokens=60)) == [0]
 
@@ -93,7 +96,7 @@ async def test_settling_after_the_window_has_passed_gives_nothing_back(
     ticker.ms += 11_000
     await take(limiter, tokens, tokens=60)
 
-    await limiter.settle(old, tokens=0)
+    await limiter.settle(old, NOTHING)
 
     assert left(await take(limiter, tokens, tokens=40)) == [0]
 
@@ -104,7 +107,7 @@ async def test_what_was_used_beyond_the_reservation_is_charged_and_counted(
 ) -> None:
     tokens = limit("tokens", 100, window)
 
-    await limiter.settle(await take(limiter, tokens, tokens=10), tokens=70)
+    await limiter.settle(await take(limiter, tokens, tokens=10), Amounts(70))
 
     assert limiter.counts.overshoot_tokens == 60
     assert left(await take(limiter, tokens, tokens=30)) == [0]
@@ -116,7 +119,7 @@ async def test_overuse_after_a_long_answer_leaves_the_window_like_anything_else(
     tokens = limit("tokens", 100, TEN)
     long = await take(limiter, tokens, tokens=1)
     ticker.ms += 50_000
-    await limiter.settle(long, tokens=100)
+    await limiter.settle(long, Amounts(100))
     assert await refused(limiter, tokens, tokens=2)
 
     ticker.ms += 25_000
@@ -128,10 +131,10 @@ async def test_overuse_may_pass_a_limit_and_then_nothing_remains(limiter: Limite
     tokens = limit("tokens", 100)
     held, other = await take(limiter, tokens, tokens=50), await take(limiter, tokens, tokens=1)
 
-    await limiter.settle(held, tokens=500)
+    await limiter.settle(held, Amounts(500))
 
     assert await refused(limiter, tokens, tokens=1)
-    assert left(await limiter.reserve(other.request_id, "acme", (tokens,), tokens=1)) == [0]
+    assert left(await limiter.reserve(other.request_id, "acme", (tokens,), Ask(Amounts(1)))) == [0]
 
 
 async def test_a_refused_reservation_changes_no_counter(limiter: Limiter) -> None:
@@ -166,9 +169,9 @@ async def test_settling_twice_charges_once(limiter: Limiter) -> None:
     held = await take(limiter, *limits, tokens=80)
     again = replace(held)
 
-    await limiter.settle(held, tokens=30)
-    await limiter.settle(held, tokens=30)
-    await limiter.settle(again, tokens=99)
+    await limiter.settle(held, Amounts(30))
+    await limiter.settle(held, Amounts(30))
+    await limiter.settle(again, Amounts(99))
 
     assert left(await take(limiter, *limits, tokens=0)) == [70, 70, 1]
 
@@ -176,7 +179,7 @@ async def test_settling_twice_charges_once(limiter: Limiter) -> None:
 async def test_a_request_without_tokens_is_settled_like_any_other(limiter: Limiter) -> None:
     limits = (limit("tokens", 100), limit("tokens", 100, DAY), limit("requests", 9, DAY))
 
-    await limiter.settle(await take(limiter, *limits, tokens=0), tokens=0)
+    await limiter.settle(await take(limiter, *limits, tokens=0), NOTHING)
 
     assert left(await take(limiter, *limits, tokens=0)) == [100, 100, 7]
 
@@ -184,8 +187,8 @@ async def test_a_request_without_tokens_is_settled_like_any_other(limiter: Limit
 async def test_an_open_id_that_is_reserved_again_takes_nothing_more(limiter: Limiter) -> None:
     limits = (limit("requests", 5), limit("tokens", 100, DAY), limit("concurrency", 5, AtOnce()))
 
-    first = await limiter.reserve("same", "acme", limits, tokens=60)
-    second = await limiter.reserve("same", "acme", limits, tokens=60)
+    first = await limiter.reserve("same", "acme", limits, Ask(Amounts(60)))
+    second = await limiter.reserve("same", "acme", limits, Ask(Amounts(60)))
 
     assert left(first) == left(second) == [4, 40, 4]
 
@@ -195,7 +198,7 @@ async def test_places_are_free_again_once_settled(limiter: Limiter) -> None:
     first, _ = await take(limiter, places), await take(limiter, places)
     error = await refused(limiter, places)
 
-    await limiter.settle(first, tokens=0)
+    await limiter.settle(first, NOTHING)
 
     assert (error.type, error.retry_after) == ("requests", 1.0)
     assert limiter.counts.refused_concurrency == 1
@@ -214,16 +217,16 @@ async def test_a_request_larger_than_a_limit_is_the_requests_own_fault(limiter: 
 
 async def test_no_limits_admit_everything(limiter: Limiter) -> None:
     held = await take(limiter, tokens=10**9)
-    await limiter.settle(held, tokens=10**9)
+    await limiter.settle(held, Amounts(10**9))
 
     assert held.standings == ()
 
 
 async def test_tenants_do_not_see_one_another(limiter: Limiter) -> None:
     requests = limit("requests", 1, scope="tenant:x")
-    await limiter.reserve("a1", "a", (requests,), tokens=0)
+    await limiter.reserve("a1", "a", (requests,), Ask(NOTHING))
 
-    assert left(await limiter.reserve("b1", "b", (requests,), tokens=0)) == [0]
+    assert left(await limiter.reserve("b1", "b", (requests,), Ask(NOTHING))) == [0]
 
 
 async def test_limits_of_one_scope_and_window_count_together_whatever_their_amount(
@@ -307,7 +310,7 @@ async def test_what_was_taken_yesterday_is_settled_yesterday(
     ticker.ms += DAY_MS
     new = await take(limiter, tokens, tokens=60)
 
-    await limiter.settle(old, tokens=10)
+    await limiter.settle(old, Amounts(10))
 
     assert left(new) == [40]
     assert left(await take(limiter, tokens, tokens=40)) == [0]
@@ -320,7 +323,7 @@ async def test_days_long_gone_are_forgotten(limiter: Limiter, ticker: Ticker) ->
         ticker.ms += DAY_MS
         await take(limiter, tokens, tokens=50)
 
-    await limiter.settle(old, tokens=90)
+    await limiter.settle(old, Amounts(90))
 
     assert left(await take(limiter, tokens, tokens=50)) == [0]
 
@@ -347,7 +350,7 @@ async def test_a_clock_far_ahead_is_given_up_and_counted(limiter: Limiter, ticke
 
     assert left(await take(limiter, requests, tokens, tokens=5)) == [0, 5]
     assert limiter.counts.clock_resets == 1
-    await limiter.settle(held, tokens=0)
+    await limiter.settle(held, NOTHING)
     assert await refused(limiter, requests)
     assert left(await take(limiter, tokens, tokens=5)) == [0]
 

@@ -23,13 +23,15 @@ from hypothesis.stateful import (
 
 from gateway.contract.errors import LimitExceeded
 from gateway.limits.keys import shard_keys, shard_of, tenant_prefix
+from gateway.limits.limiter import Limiter
 from gateway.limits.memory import AHEAD, MemoryLimiter
 from gateway.limits.model import (
     DAY_MS,
+    Amounts,
+    Ask,
     AtOnce,
     Calendar,
     Limit,
-    Limiter,
     Reservation,
     Sliding,
     Standing,
@@ -160,7 +162,7 @@ class Machine(RuleBasedStateMachine):
 
     async def outcome(self, name: str, tokens: int) -> tuple[Reservation | None, float | None]:
         try:
-            held = await self.limiter.reserve(name, "acme", self.limits, tokens=tokens)
+            held = await self.limiter.reserve(name, "acme", self.limits, Ask(Amounts(tokens)))
         except LimitExceeded as error:
             return None, error.retry_after
         return held, None
@@ -200,8 +202,8 @@ class Machine(RuleBasedStateMachine):
 
     def end(self, each: Open, used: int) -> None:
         now, again = self.now(), replace(each.reservation)
-        self.runner.run(self.limiter.settle(each.reservation, tokens=used))
-        self.runner.run(self.limiter.settle(again, tokens=used + 1))  # charges once
+        self.runner.run(self.limiter.settle(each.reservation, Amounts(used)))
+        self.runner.run(self.limiter.settle(again, Amounts(used + 1)))  # charges once
         self.settled[each.day] = self.settled.get(each.day, 0) + used
         each.entry.tokens = min(each.tokens, used)
         if used > each.tokens:

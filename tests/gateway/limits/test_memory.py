@@ -2,7 +2,7 @@ import pytest
 
 from gateway.contract.errors import LimitExceeded
 from gateway.limits.memory import OFTEN, MemoryLimiter, steady_ms, wall_ms
-from gateway.limits.model import AtOnce, Calendar, Limit, Sliding
+from gateway.limits.model import NOTHING, Amounts, Ask, AtOnce, Calendar, Limit, Sliding
 from tests.support.ticker import START, Ticker
 
 LIMITS = (
@@ -15,11 +15,11 @@ LIMITS = (
 async def test_counters_that_are_not_in_use_are_dropped(ticker: Ticker) -> None:
     limiter = MemoryLimiter(clock=ticker, wall=ticker)
     for number in range(OFTEN):
-        held = await limiter.reserve(f"r{number}", f"t{number}", LIMITS[:1], tokens=0)
-        await limiter.settle(held, tokens=0)
+        held = await limiter.reserve(f"r{number}", f"t{number}", LIMITS[:1], Ask(NOTHING))
+        await limiter.settle(held, NOTHING)
     ticker.ms += 11_000
     for number in range(OFTEN):
-        await limiter.reserve(f"s{number}", "acme", LIMITS, tokens=1)
+        await limiter.reserve(f"s{number}", "acme", LIMITS, Ask(Amounts(1)))
 
     assert len(limiter._counters) == len(LIMITS)
 
@@ -27,31 +27,31 @@ async def test_counters_that_are_not_in_use_are_dropped(ticker: Ticker) -> None:
 async def test_a_reservation_outlives_its_counters(ticker: Ticker) -> None:
     limiter = MemoryLimiter(clock=ticker, wall=ticker)
     tokens = Limit("tenant:acme", "tokens", 50, Sliding(bucket_ms=1000, buckets=10))
-    held = await limiter.reserve("r", "acme", (tokens,), tokens=10)
+    held = await limiter.reserve("r", "acme", (tokens,), Ask(Amounts(10)))
     ticker.ms += 60_000
     limiter._forget_idle(limiter._now())
     assert limiter._counters == {}
 
-    await limiter.settle(held, tokens=60)
+    await limiter.settle(held, Amounts(60))
 
     with pytest.raises(LimitExceeded):
-        await limiter.reserve("s", "acme", (tokens,), tokens=1)
+        await limiter.reserve("s", "acme", (tokens,), Ask(Amounts(1)))
 
 
 async def test_windows_and_periods_have_clocks_of_their_own(ticker: Ticker) -> None:
     wall = Ticker()
     limiter = MemoryLimiter(clock=ticker, wall=wall)
-    await limiter.reserve("r", "acme", LIMITS, tokens=0)
+    await limiter.reserve("r", "acme", LIMITS, Ask(NOTHING))
     wall.ms += 86_400_000
 
-    held = await limiter.reserve("s", "acme", LIMITS, tokens=0)
+    held = await limiter.reserve("s", "acme", LIMITS, Ask(NOTHING))
 
     assert held.standings[0].remaining == 10**6 - 2
 
 
 async def test_it_is_opened_and_closed_like_any_other() -> None:
     async with MemoryLimiter() as limiter:
-        held = await limiter.reserve("r", "acme", LIMITS, tokens=5)
+        held = await limiter.reserve("r", "acme", LIMITS, Ask(Amounts(5)))
         await limiter.open()
         await limiter.aclose()
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits import Limit, MemoryLimiter, Plans, PlanSettings, limits_of
+from gateway.limits import Amounts, Ask, Limit, MemoryLimiter, Plans, PlanSettings, limits_of
 
 PLANS = {
     "none": PlanSettings(),
@@ -49,10 +49,10 @@ def test_keys_of_a_tenant_share_its_limits_and_not_their_own() -> None:
 async def test_what_one_key_uses_the_tenants_other_keys_can_not() -> None:
     limiter = MemoryLimiter()
     for number in range(10):
-        await limiter.reserve(f"r{number}", "acme", limits("small", key_id="k1"), tokens=0)
+        await limiter.reserve(f"r{number}", "acme", limits("small", key_id="k1"), Ask(Amounts(0)))
 
     with pytest.raises(Exception, match="Rate limit reached for requests"):
-        await limiter.reserve("r10", "acme", limits("small", key_id="k2"), tokens=0)
+        await limiter.reserve("r10", "acme", limits("small", key_id="k2"), Ask(Amounts(0)))
 
 
 def test_a_plan_that_is_not_configured_is_a_fault_of_ours() -> None:

@@ -10,7 +10,16 @@ import redis.exceptions
 
 from gateway.contract.errors import LimitExceeded, LimitsUnavailable, RequestExceedsLimit
 from gateway.limits.breaker import FAILURES
-from gateway.limits.model import AtOnce, Calendar, Limit, Reservation, Sliding
+from gateway.limits.model import (
+    NOTHING,
+    Amounts,
+    Ask,
+    AtOnce,
+    Calendar,
+    Limit,
+    Reservation,
+    Sliding,
+)
 from gateway.limits.redis import RedisLimiter
 from gateway.limits.settings import LimitsSettings
 from gateway.redis import Redis, open_redis
@@ -63,7 +72,7 @@ def limiter(mortal_client: Redis, ticker: Ticker, request: pytest.FixtureRequest
 
 
 async def reserve(limiter: RedisLimiter, name: str, tokens: int = 10) -> Reservation:
-    return await limiter.reserve(name, "acme", LIMITS, tokens=tokens)
+    return await limiter.reserve(name, "acme", LIMITS, Ask(Amounts(tokens)))
 
 
 def places(raw: redis.Redis) -> int:
@@ -73,24 +82,24 @@ def places(raw: redis.Redis) -> int:
 async def test_one_round_trip_reserves_and_one_settles_however_many_limits_apply(
     shared: RedisLimiter, client: Redis
 ) -> None:
-    await shared.settle(await reserve(shared, "first"), tokens=1)  # the scripts are known now
+    await shared.settle(await reserve(shared, "first"), Amounts(1))  # the scripts are known now
     before = client.round_trips
 
     held = await reserve(shared, "second")
     assert client.round_trips - before == 1
-    await shared.settle(held, tokens=7)
+    await shared.settle(held, Amounts(7))
     assert client.round_trips - before == 2
 
 
 async def test_reservations_of_one_tick_share_a_round_trip(
     shared: RedisLimiter, client: Redis
 ) -> None:
-    await shared.settle(await reserve(shared, "first"), tokens=1)
+    await shared.settle(await reserve(shared, "first"), Amounts(1))
     before = client.round_trips
 
     held = await asyncio.gather(*(reserve(shared, f"r{number}") for number in range(32)))
     assert client.round_trips - before == 1
-    await asyncio.gather(*(shared.settle(each, tokens=1) for each in held))
+    await asyncio.gather(*(shared.settle(each, Amounts(1)) for each in held))
     assert client.round_trips - before == 2
 
 
@@ -100,21 +109,21 @@ async def test_scripts_that_redis_has_forgotten_are_sent_again(
     held = await reserve(shared, "before")
     raw.script_flush()
 
-    await shared.settle(held, tokens=1)
+    await shared.settle(held, Amounts(1))
     raw.script_flush()
 
     assert (await reserve(shared, "after")).standings[1].remaining == 989
 
 
 async def test_without_limits_redis_is_not_asked(shared: RedisLimiter, client: Redis) -> None:
-    held = await shared.reserve("r", "acme", (), tokens=5)
-    await shared.settle(held, tokens=5)
+    held = await shared.reserve("r", "acme", (), Ask(Amounts(5)))
+    await shared.settle(held, Amounts(5))
 
     assert client.round_trips == 0
 
 
 async def test_an_id_that_has_ended_is_a_fault_of_the_caller(shared: RedisLimiter) -> None:
-    await shared.settle(await reserve(shared, "once"), tokens=1)
+    await shared.settle(await reserve(shared, "once"), Amounts(1))
 
     with pytest.raises(ValueError, match="'once' has ended"):
         await reserve(shared, "once")
@@ -131,7 +140,7 @@ async def test_while_redis_is_gone_the_policy_decides(
         assert (raised.value.retry_after, limiter.counts.unavailable) == (1.0, 1)
     else:
         held = await reserve(limiter, "r")
-        await limiter.settle(held, tokens=10)
+        await limiter.settle(held, Amounts(10))
         counts = limiter.counts
         assert (counts.allowed_unseen, counts.held_locally) == {
             "allow": (1, 0),
@@ -148,7 +157,7 @@ async def test_the_local_share_is_the_limit_by_the_number_of_replicas(
     held = [await reserve(limiter, f"r{number}") for number in range(12)]  # of 50 // 4 places
     with pytest.raises(LimitExceeded):
         await reserve(limiter, "more")
-    await limiter.settle(held[0], tokens=0)
+    await limiter.settle(held[0], NOTHING)
 
     assert (await reserve(limiter, "again")).standings[3].remaining == 0
 
@@ -176,7 +185,7 @@ async def test_after_a_few_failures_nobody_waits_for_redis(
     before = mortal_client.round_trips
 
     held = await reserve(limiter, "quick")
-    await limiter.settle(held, tokens=1)
+    await limiter.settle(held, Amounts(1))
 
     assert mortal_client.round_trips == before
     assert limiter.counts.held_locally == FAILURES + 1
@@ -198,7 +207,7 @@ async def test_a_hanging_redis_costs_a_request_its_deadline_and_no_more(
 async def test_a_reservation_whose_answer_was_lost_is_cancelled_once_redis_is_back(
     limiter: RedisLimiter, mortal: RedisServer
 ) -> None:
-    await limiter.settle(await reserve(limiter, "warm"), tokens=0)
+    await limiter.settle(await reserve(limiter, "warm"), NOTHING)
     mortal.freeze()
     await reserve(limiter, "unanswered")
     mortal.thaw()
@@ -228,7 +237,7 @@ async def test_a_caller_that_leaves_while_settling_has_settled(
     shared: RedisLimiter, raw: redis.Redis
 ) -> None:
     held = await reserve(shared, "left", tokens=100)
-    task = asyncio.get_running_loop().create_task(shared.settle(held, tokens=30))
+    task = asyncio.get_running_loop().create_task(shared.settle(held, Amounts(30)))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -245,9 +254,9 @@ async def test_what_could_not_be_settled_is_settled_once_redis_is_back(
 ) -> None:
     first, second = await reserve(limiter, "a", 100), await reserve(limiter, "b", 100)
     mortal.freeze()
-    await limiter.settle(first, tokens=20)
+    await limiter.settle(first, Amounts(20))
     limiter._breaker.trip()
-    await limiter.settle(second, tokens=30)
+    await limiter.settle(second, Amounts(30))
     mortal.thaw()
 
     await limiter._leases.pass_once()
@@ -265,9 +274,9 @@ async def test_a_request_taken_from_the_share_is_settled_there(
     mortal.start()
     limiter._breaker.reached()
 
-    await limiter.settle(held, tokens=50)
-    await limiter.settle(held, tokens=50)
-    await limiter.settle(replace(held, settled=False, limits=()), tokens=50)
+    await limiter.settle(held, Amounts(50))
+    await limiter.settle(held, Amounts(50))
+    await limiter.settle(replace(held, settled=False, limits=()), Amounts(50))
 
     mortal.kill()
     assert (await reserve(limiter, "s", tokens=200)).standings[1].remaining == 0
@@ -278,7 +287,7 @@ async def test_settling_late_is_counted(shared: RedisLimiter, ticker: Ticker) ->
     ticker.ms += 15_000
     await shared._leases.sweep()
 
-    await shared.settle(held, tokens=10)
+    await shared.settle(held, Amounts(10))
 
     assert (shared.counts.expired, shared.counts.late) == (1, 1)
 

@@ -8,11 +8,14 @@ from random import Random
 import pytest
 import redis
 
+from gateway.limits.counts import Counts
 from gateway.limits.keys import shard_keys, shard_of
 from gateway.limits.model import (
+    NOTHING,
+    Amounts,
+    Ask,
     AtOnce,
     Calendar,
-    Counts,
     Limit,
     Reservation,
     Sliding,
@@ -42,11 +45,13 @@ def scripts(client: Redis, ticker: Ticker) -> Scripts:
 
 
 def held(request_id: str, tokens: int = 100, limits: tuple[Limit, ...] = LIMITS) -> Reservation:
-    return Reservation(request_id, "acme", limits, tokens)
+    return Reservation(request_id, "acme", limits, Amounts(tokens))
 
 
-async def reserve(scripts: Scripts, request_id: str, tokens: int = 100) -> list[int]:
-    return await scripts.reserve(request_id, "acme", LIMITS, tokens)
+async def reserve(
+    scripts: Scripts, request_id: str, tokens: int = 100, limits: tuple[Limit, ...] = LIMITS
+) -> list[int]:
+    return await scripts.reserve(held(request_id, tokens, limits), Ask(Amounts(tokens)), 0, b"")
 
 
 async def renew(scripts: Scripts, *ids: str, again: bool = False) -> list[int]:
@@ -65,10 +70,10 @@ async def used(scripts: Scripts) -> list[int]:
     """What each limit has in use, found by a reservation that is cancelled at once."""
     name = f"look{next(_looks)}"
     wide = tuple(replace(limit, amount=10**9) for limit in LIMITS)
-    how, _, *counted = await scripts.reserve(name, "acme", wide, 0)
+    how, _, _, *counted = await reserve(scripts, name, 0, wide)
     assert how == OK
-    await scripts.settle(held(name, 0), "C", 0)
-    return [now - limit.cost(0) for now, limit in zip(counted, LIMITS, strict=True)]
+    await scripts.settle(held(name, 0), "C", NOTHING)
+    return [now - limit.cost(NOTHING) for now, limit in zip(counted, LIMITS, strict=True)]
 
 
 async def test_a_lapsed_reservation_frees_its_place_and_what_it_had_not_used_of_the_day(
@@ -90,8 +95,8 @@ async def test_a_late_settle_replaces_what_expiry_had_charged(
     ticker.ms += LEASE
     await expire(scripts)
 
-    assert await scripts.settle(held("late"), "S", 70) == 2
-    assert await scripts.settle(held("late"), "S", 70) == 0
+    assert await scripts.settle(held("late"), "S", Amounts(70)) == 2
+    assert await scripts.settle(held("late"), "S", Amounts(70)) == 0
     assert await used(scripts) == [1, 70, 1, 70, 0]
 
 
@@ -102,7 +107,7 @@ async def test_overuse_that_is_settled_late_is_charged_in_full(
     ticker.ms += LEASE
     await expire(scripts)
 
-    await scripts.settle(held("late"), "S", 170)
+    await scripts.settle(held("late"), "S", Amounts(170))
 
     assert await used(scripts) == [1, 170, 1, 170, 0]
 
@@ -110,14 +115,14 @@ async def test_overuse_that_is_settled_late_is_charged_in_full(
 async def test_a_cancelled_request_leaves_nothing(scripts: Scripts) -> None:
     await reserve(scripts, "gone")
 
-    assert await scripts.settle(held("gone"), "C", 100) == 1
+    assert await scripts.settle(held("gone"), "C", Amounts(100)) == 1
     assert await used(scripts) == [0, 0, 0, 0, 0]
 
 
 async def test_a_reserve_that_its_cancellation_has_overtaken_takes_nothing(
     scripts: Scripts,
 ) -> None:
-    assert await scripts.settle(held("slow"), "C", 0) == 4
+    assert await scripts.settle(held("slow"), "C", Amounts(0)) == 4
 
     assert (await reserve(scripts, "slow"))[0] == ENDED
     assert await used(scripts) == [0, 0, 0, 0, 0]
@@ -132,7 +137,7 @@ async def test_an_id_that_has_ended_is_not_reserved_again(
         ticker.ms += LEASE
         await expire(scripts)
     else:
-        await scripts.settle(held("once"), mode, 100)
+        await scripts.settle(held("once"), mode, Amounts(100))
 
     assert (await reserve(scripts, "once"))[0] == ENDED
 
@@ -170,7 +175,7 @@ async def test_a_lapsed_place_is_taken_again_while_there_is_room(
 
     assert await renew(scripts, "a", "b", again=True) == [2, 3]
     assert await renew(scripts, "a") == [1]
-    assert await scripts.settle(held("a"), "S", 10) == 2
+    assert await scripts.settle(held("a"), "S", Amounts(10)) == 2
     assert (await used(scripts))[-1] == 1
 
 
@@ -194,8 +199,8 @@ async def test_settling_what_the_store_has_lost_charges_the_day(
     await reserve(scripts, "lost")
     raw.flushall()
 
-    assert await scripts.settle(held("lost"), "S", 70) == 4
-    assert await scripts.settle(held("lost"), "S", 70) == 0
+    assert await scripts.settle(held("lost"), "S", Amounts(70)) == 4
+    assert await scripts.settle(held("lost"), "S", Amounts(70)) == 0
     assert await used(scripts) == [0, 0, 1, 70, 0]
 
 
@@ -203,8 +208,8 @@ async def test_nothing_is_kept_of_tenants_that_are_gone(scripts: Scripts, raw: r
     await reserve(scripts, "a")
     await reserve(scripts, "b")
     await renew(scripts, "a", "b")
-    await scripts.settle(held("a"), "S", 200)
-    await scripts.settle(held("b"), "S", 0)
+    await scripts.settle(held("a"), "S", Amounts(200))
+    await scripts.settle(held("b"), "S", Amounts(0))
 
     lasting = {key for key in raw.scan_iter() if raw.pttl(key) == -1}
 
@@ -237,7 +242,7 @@ async def test_whoever_gives_up_a_clock_says_so(
 
     match first:
         case "settle":
-            await scripts.settle(held("a"), "S", 1)
+            await scripts.settle(held("a"), "S", Amounts(1))
         case "renew":
             assert await renew(scripts, "a") == [1]
         case _:
@@ -260,8 +265,8 @@ async def test_the_scripts_know_the_calendar(
         ends = calendar.period(some)[1]
         for now in (ends - 1, ends):
             ticker.ms = now
-            assert (await scripts.reserve(f"a{now}", "acme", limits, 0))[0] == OK
-            refusal = await scripts.reserve(f"b{now}", "acme", limits, 0)
+            assert (await reserve(scripts, f"a{now}", 0, limits))[0] == OK
+            refusal = await reserve(scripts, f"b{now}", 0, limits)
             assert refusal == [REFUSED, now, 1, calendar.resets_in(now), 1]
 
 
