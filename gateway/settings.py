@@ -16,6 +16,12 @@ MAX_PORT = 65535
 MIN_SECRET = 16
 """Characters of the shortest secret that production accepts."""
 
+SHORTEST = {"key_pepper": MIN_SECRET, "admin_token": MIN_SECRET, "jwt_secret": 32}
+"""What production asks for, in characters. Tokens are signed with SHA-256, as long as its key."""
+
+DATABASES = ("sqlite:///", "postgresql://", "postgres://")
+"""How the address of a database may begin."""
+
 
 class StartRefused(Exception):
     """
@@ -47,6 +53,12 @@ class Settings(BaseSettings):
         description="`production` refuses to start with what is unsafe, keeps metrics and health "
         "details on a listener of their own and serves no /docs.",
     )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Where tenants, keys, the ledger and the audit log are kept: "
+        "`postgresql://user:password@host/name`, which replicas share, or `sqlite:///path`, which "
+        "is of one process. Default: `lockgate.db` in `state_dir`.",
+    )
     redis_url: SecretStr | None = Field(
         default=None, description="Where limits are kept. Default: in this process."
     )
@@ -58,8 +70,19 @@ class Settings(BaseSettings):
         description="Keys are stored as HMACs under it. Made on first start in development and "
         "kept in `state_dir`; required in production.",
     )
+    key_pepper_previous: SecretStr = Field(
+        default=SecretStr(""),
+        description="Older peppers, separated by commas: keys that are stored under them stay "
+        "valid.",
+    )
+    jwt_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Operators' tokens are signed with it. Default in development: another one at "
+        "each start; required in production, with at least 32 characters.",
+    )
     state_dir: Path = Field(
-        default=Path(".lockgate"), description="What development keeps between starts."
+        default=Path(".lockgate"),
+        description="What is kept between starts where nothing else is named for it.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="From which level on lines are written; requests are `info`."
@@ -77,18 +100,45 @@ class Settings(BaseSettings):
             raise ValueError("must be host:port")
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        if not value.get_secret_value().startswith(DATABASES):
+            raise ValueError(f"must begin with one of {', '.join(DATABASES)}")
+        return value
+
     @model_validator(mode="after")
     def _is_safe_in_production(self) -> "Settings":
         if self.environment != "production":
             return self
-        for name in ("key_pepper", "admin_token"):
-            if len(getattr(self, name).get_secret_value()) < MIN_SECRET:
+        for name, least in SHORTEST.items():
+            if len(getattr(self, name).get_secret_value()) < least:
                 raise ValueError(
-                    f"LOCKGATE_{name.upper()} needs at least {MIN_SECRET} characters in production"
+                    f"LOCKGATE_{name.upper()} needs at least {least} characters in production"
                 )
+        if any(len(pepper) < MIN_SECRET for pepper in self.older_peppers):
+            raise ValueError(
+                f"each of LOCKGATE_KEY_PEPPER_PREVIOUS needs at least {MIN_SECRET} characters in "
+                "production"
+            )
         if self.log_level == "debug":
             raise ValueError("LOCKGATE_LOG_LEVEL=debug is refused in production")
         return self
+
+    @property
+    def store_url(self) -> str:
+        """The database's address, which may hold a password."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.state_dir / 'lockgate.db'}"
+
+    @property
+    def older_peppers(self) -> tuple[bytes, ...]:
+        """Peppers that keys may still be stored under."""
+        written = self.key_pepper_previous.get_secret_value().split(",")
+        return tuple(pepper.strip().encode() for pepper in written if pepper.strip())
 
     @property
     def admin_address(self) -> tuple[str, int] | None:

@@ -41,6 +41,7 @@ PRODUCTION: dict[str, Any] = {
     "environment": "production",
     "key_pepper": PEPPER,
     "admin_token": TOKEN,
+    "jwt_secret": "j" * 32,
 }
 LOADED = """
 import sys
@@ -137,7 +138,7 @@ def test_an_address_that_is_not_redis_is_refused(tmp_path: Path) -> None:
     assert "secret" not in str(refused.value)
 
 
-@pytest.mark.parametrize("missing", ["key_pepper", "admin_token"])
+@pytest.mark.parametrize("missing", ["key_pepper", "admin_token", "jwt_secret"])
 def test_production_does_not_start_without_its_secrets(tmp_path: Path, missing: str) -> None:
     for value in ("", "short"):
         with pytest.raises(ValueError, match=f"LOCKGATE_{missing.upper()} needs at least"):

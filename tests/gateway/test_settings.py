@@ -7,7 +7,13 @@ from gateway.settings import MIN_SECRET, Settings
 
 Reading = Callable[[Mapping[str, str]], Settings]
 SECRET = "s3cret-" + "x" * MIN_SECRET
-SAFE = {"ENVIRONMENT": "production", "KEY_PEPPER": SECRET, "ADMIN_TOKEN": SECRET}
+LONG = "l0ng-" + "y" * 32
+SAFE = {
+    "ENVIRONMENT": "production",
+    "KEY_PEPPER": SECRET,
+    "ADMIN_TOKEN": SECRET,
+    "JWT_SECRET": LONG,
+}
 
 
 @pytest.fixture
@@ -46,6 +52,9 @@ def test_production_starts_with_strong_secrets(settings: Reading) -> None:
         {"KEY_PEPPER": "x" * (MIN_SECRET - 1)},
         {"ADMIN_TOKEN": ""},
         {"ADMIN_TOKEN": "short"},
+        {"JWT_SECRET": ""},
+        {"JWT_SECRET": "x" * 31},
+        {"KEY_PEPPER_PREVIOUS": f"{SECRET},short"},
         {"LOG_LEVEL": "debug"},
     ],
 )
@@ -54,7 +63,9 @@ def test_production_refuses_what_is_unsafe(settings: Reading, unsafe: dict[str, 
         settings(SAFE | unsafe)
 
 
-@pytest.mark.parametrize("unsafe", [{"KEY_PEPPER": ""}, {"LOG_LEVEL": "debug"}])
+@pytest.mark.parametrize(
+    "unsafe", [{"KEY_PEPPER": ""}, {"JWT_SECRET": "short"}, {"LOG_LEVEL": "debug"}]
+)
 def test_development_allows_it(settings: Reading, unsafe: dict[str, str]) -> None:
     assert settings(unsafe).environment == "development"
 
@@ -71,10 +82,42 @@ def test_the_administration_may_have_an_address_of_its_own(settings: Reading) ->
     assert settings({"ADMIN_LISTEN": "10.0.0.1:9000"}).admin_address == ("10.0.0.1", 9000)
 
 
-def test_no_secret_is_shown(settings: Reading) -> None:
-    found = settings(SAFE | {"REDIS_URL": f"redis://:{SECRET}@localhost"})
+def test_the_store_is_a_file_of_the_state_by_default(settings: Reading) -> None:
+    assert settings({}).store_url == "sqlite:///.lockgate/lockgate.db"
+    assert settings({"STATE_DIR": "/var/lib/x"}).store_url == "sqlite:////var/lib/x/lockgate.db"
+    assert settings({"DATABASE_URL": ""}).store_url == "sqlite:///.lockgate/lockgate.db"
 
-    assert SECRET not in f"{found!r}{found}{found.model_dump_json()}"
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "postgresql://u:p@h/d", "postgres://h/d"])
+def test_another_database_may_be_named(settings: Reading, url: str) -> None:
+    assert settings({"DATABASE_URL": url}).store_url == url
+
+
+def test_an_address_of_no_database_is_refused_without_showing_it(settings: Reading) -> None:
+    with pytest.raises(ValidationError) as error:
+        settings({"DATABASE_URL": f"mysql://u:{SECRET}@h/d"})
+
+    assert SECRET not in str(error.value)
+
+
+def test_older_peppers_are_separated_by_commas(settings: Reading) -> None:
+    assert settings({}).older_peppers == ()
+    assert settings({"KEY_PEPPER_PREVIOUS": "one, two,"}).older_peppers == (b"one", b"two")
+
+
+def test_no_secret_is_shown(settings: Reading) -> None:
+    found = settings(
+        SAFE
+        | {
+            "REDIS_URL": f"redis://:{SECRET}@localhost",
+            "DATABASE_URL": f"postgresql://u:{SECRET}@localhost/d",
+            "KEY_PEPPER_PREVIOUS": SECRET,
+        }
+    )
+    shown = f"{found!r}{found}{found.model_dump_json()}"
+
+    assert SECRET not in shown
+    assert LONG not in shown
 
 
 def test_the_words_of_a_refusal_do_not_show_a_secret(settings: Reading) -> None:

@@ -13,7 +13,7 @@ import pytest
 import gateway
 from gateway.access import Key
 from tests.support.processes import ROOT
-from tests.system.world import KEY, OPERATOR, PEPPER, environment, settings
+from tests.system.world import JWT_SECRET, KEY, OPERATOR, PEPPER, environment, settings
 
 UP = "http://127.0.0.1:9"
 SECRET = "sk-a-provider-credential"
@@ -166,12 +166,20 @@ def test_a_port_that_is_taken_is_told_and_exits_with_1(file: Path, taken: int) -
             {
                 "LOCKGATE_KEY_PEPPER": PEPPER,
                 "LOCKGATE_ADMIN_TOKEN": OPERATOR,
+            },
+            "LOCKGATE_JWT_SECRET",
+        ),
+        (
+            {
+                "LOCKGATE_KEY_PEPPER": PEPPER,
+                "LOCKGATE_ADMIN_TOKEN": OPERATOR,
+                "LOCKGATE_JWT_SECRET": JWT_SECRET,
                 "LOCKGATE_LOG_LEVEL": "debug",
             },
             "LOCKGATE_LOG_LEVEL",
         ),
     ],
-    ids=["no-pepper", "no-token", "debug"],
+    ids=["no-pepper", "no-token", "no-jwt-secret", "debug"],
 )
 def test_production_refuses_to_start_unsafely(
     file: Path, variables: dict[str, str], word: str

@@ -32,6 +32,7 @@ PATIENCE = 30.0
 
 OPERATOR = "operator-token-0123456789"
 PEPPER = "a-pepper-that-is-long-enough-for-production"
+JWT_SECRET = "a-secret-for-tokens-that-is-long-enough-for-production"
 KEY = Key.generate(Random(1)).reveal()
 """The key of the tenant that `settings` configures."""
 
@@ -176,6 +177,7 @@ def gateway(folder: Path, config: Json, **variables: str) -> Iterator[Gateway]:
         "LOCKGATE_PORT": "0",
         "LOCKGATE_ADMIN_TOKEN": OPERATOR,
         "LOCKGATE_KEY_PEPPER": PEPPER,
+        "LOCKGATE_JWT_SECRET": JWT_SECRET,
         **variables,
     }
     with started(Gateway, folder, ("serve", "--config", str(file)), environment(**env)) as server:

@@ -25,7 +25,12 @@ PATHS = {
     "/api/v1/health/",
     "/metrics",
 }
-PRODUCTION = {"environment": "production", "key_pepper": "p" * 32, "admin_token": TOKEN}
+PRODUCTION = {
+    "environment": "production",
+    "key_pepper": "p" * 32,
+    "admin_token": TOKEN,
+    "jwt_secret": "j" * 32,
+}
 
 
 @pytest.fixture

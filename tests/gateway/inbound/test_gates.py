@@ -26,7 +26,12 @@ from tests.support.application import (
 )
 
 ROLES = {"nobody": {}, "caller": bearer(KEY), "operator": bearer(TOKEN)}
-PRODUCTION = {"environment": "production", "key_pepper": "p" * 32, "admin_token": TOKEN}
+PRODUCTION = {
+    "environment": "production",
+    "key_pepper": "p" * 32,
+    "admin_token": TOKEN,
+    "jwt_secret": "j" * 32,
+}
 
 ANYONE = {"nobody", "caller", "operator"}
 PROBES = {
