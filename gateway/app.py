@@ -39,7 +39,7 @@ from .telemetry.metrics import Metrics
 from .telemetry.redaction import Redaction
 from .telemetry.sink import LogSink
 from .upstream import RelayTransport, Upstream
-from .wiring import Stores, Surfaces, pepper_of, secrets_of, watch
+from .wiring import Stores, Surfaces, peppers_of, secrets_of, watch
 
 if TYPE_CHECKING:
     from .telemetry.spans import Tracing
@@ -60,10 +60,10 @@ class Gateway:
         providers = {name: registry.build(name, each) for name, each in config.providers.items()}
         routes = Routes(config.models, providers)
         targets = {each.name for route in routes for each in route.candidates}
-        pepper = pepper_of(settings)
+        peppers = peppers_of(settings)
         self.config = config
         self._settings = settings
-        self._redaction = Redaction(secrets_of(settings, config, pepper))
+        self._redaction = Redaction(secrets_of(settings, config, peppers))
         self._sink = LogSink()
         self._pipe = LogPipe(
             self._sink, self._redaction, style=settings.log_format, level=settings.log_level
@@ -73,7 +73,7 @@ class Gateway:
         self._transport = RelayTransport(config.upstream)
         self._metrics = Metrics(version=__version__, models=config.models, targets=targets)
         self._tracing = _tracing(self._redaction)
-        access = Access(ConfiguredKeys(config.tenants, pepper), Peppers(pepper))
+        access = Access(ConfiguredKeys(config.tenants, peppers[0]), Peppers(*peppers))
         self.pipeline = Pipeline(
             Snapshot(routes=routes, access=access, plans=Plans(config.plans)), self._tools()
         )
