@@ -80,7 +80,20 @@ class ModelSettings(BaseModel):
     max_output: int | None = Field(
         default=None,
         gt=0,
-        description="Tokens of output when a request names no maximum. Needed under a token limit.",
+        description="Tokens of output when a request names no maximum. Needed under a limit of "
+        "tokens or money.",
+    )
+    image_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens of an image in a prompt at most. Without it, callers with a budget "
+        "can not send any.",
+    )
+    audio_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens of a sound in a prompt at most. Without it, callers with a budget "
+        "can not send any.",
     )
     timeouts: TimeoutSettings = Field(default=TimeoutSettings())
     retries: RetrySettings = Field(default=RetrySettings())

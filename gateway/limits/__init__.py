@@ -20,15 +20,21 @@ from .headers import ratelimit_headers
 from .limiter import Books, Limiter, Spent
 from .memory import MemoryLimiter
 from .model import Amounts, Ask, Limit, Measure, OnStoreError, Reservation, Standing
-from .plans import Plans
+from .plans import Levels, PlanMissing, Plans, has_money
 from .refusal import BudgetSpent, LimitReached
-from .settings import LimitsSettings, PlanSettings, limits_of
+from .settings import LimitsSettings, PlanSettings, QuotaSettings, budgets, limits_of, rates
 
 __all__ = [
     "PlanSettings",
+    "QuotaSettings",
     "LimitsSettings",
     "limits_of",
+    "rates",
+    "budgets",
     "Plans",
+    "Levels",
+    "PlanMissing",
+    "has_money",
     "Amounts",
     "Ask",
     "Limit",

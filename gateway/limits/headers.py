@@ -19,10 +19,12 @@ _NAMES: dict[Measure, tuple[bytes, ...]] = {
 
 
 def ratelimit_headers(standings: Iterable[Standing]) -> list[tuple[bytes, bytes]]:
-    """Three headers for each kind that is limited; a limit on concurrency has none."""
+    """Three headers for each kind that is limited; concurrency and money have none."""
     nearest: dict[Measure, Standing] = {}
     for standing in standings:
         measure = standing.limit.measure
+        if measure not in _NAMES:
+            continue
         other = nearest.get(measure)
         # remaining / amount < other's, without a float
         if other is None or (

@@ -1,31 +1,87 @@
 """
-Which limits apply to a caller: its tenant's plan, and the key's own beside it.
+Which limits apply to a caller: those of each of its levels, tenant, project and key.
 
-Hot: one dictionary look-up a request; the limits themselves are made once for each key.
+Hot: one dictionary look-up a request; the limits themselves are made once for each caller.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import structlog
+
+from ..contract.errors import GatewayError
 from .model import Limit
-from .settings import PlanSettings, limits_of
+from .settings import LimitsSettings, PlanSettings, limits_of
+
+KEPT = 8192
+"""Callers and models remembered; beyond that all are forgotten at once, to be made again."""
+
+Levels = tuple[tuple[str, str], ...]
+"""Scopes and the names of their plans, as a caller has them."""
+
+_log = structlog.get_logger()
+
+
+class PlanMissing(GatewayError):
+    """The caller's plan is not known here; without its limits nothing is admitted."""
+
+    status, type, code = 503, "server_error", "plan_missing"
+
+    def __init__(self) -> None:
+        super().__init__("The limits of this key are not known at the moment.")
 
 
 class Plans:
-    """The configured plans. A tenant's keys share what its plan allows."""
+    """All plans, immutable. Who has the same scope shares what its plan allows."""
 
-    def __init__(self, plans: Mapping[str, PlanSettings]) -> None:
-        self._plans = plans
-        self._made: dict[tuple[str, str, str, str | None], tuple[Limit, ...]] = {}
+    def __init__(
+        self, plans: Mapping[str, PlanSettings], settings: LimitsSettings | None = None
+    ) -> None:
+        self._plans = dict(plans)
+        self._settings = settings or LimitsSettings()
+        self._made: dict[tuple[Levels, str], tuple[Limit, ...]] = {}
+        self._same: dict[tuple[Limit, ...], tuple[Limit, ...]] = {}
+        self._missed: set[str] = set()
 
-    def limits_of(
-        self, *, tenant: str, plan: str, key_id: str, key_plan: str | None
-    ) -> tuple[Limit, ...]:
-        """The limits of a caller that is known: as many are kept as there are keys."""
-        caller = (tenant, plan, key_id, key_plan)
-        limits = self._made.get(caller)
+    def limits_of(self, levels: Levels, model: str) -> tuple[Limit, ...]:
+        """
+        The limits of a caller that is known, for a model that exists.
+
+        Raises:
+            PlanMissing: one of its plans is not among these.
+        """
+        key = (levels, model)
+        limits = self._made.get(key)
         if limits is None:
-            limits = limits_of(self._plans[plan], f"tenant:{tenant}")
-            if key_plan is not None:
-                limits += limits_of(self._plans[key_plan], f"key:{key_id}")
-            self._made[caller] = limits
+            limits = self._make(levels, model)
+            if len(self._made) >= KEPT:
+                self._made.clear()
+                self._same.clear()
+            # Models without limits of their own share one tuple: a limiter knows it by identity.
+            limits = self._made[key] = self._same.setdefault(limits, limits)
         return limits
+
+    def _make(self, levels: Levels, model: str) -> tuple[Limit, ...]:
+        return tuple(
+            limit
+            for scope, name in levels
+            for limit in limits_of(
+                self._plan(name),
+                scope,
+                model,
+                budgets_on_store_error=self._settings.budgets_on_store_error,
+            )
+        )
+
+    def _plan(self, name: str) -> PlanSettings:
+        plan = self._plans.get(name)
+        if plan is None:
+            if name not in self._missed:  # the request log has every refusal
+                self._missed.add(name)
+                _log.error("plan_missing", plan=name, effect="its callers are refused")
+            raise PlanMissing
+        return plan
+
+
+def has_money(limits: Iterable[Limit]) -> bool:
+    """Whether any of them is a budget."""
+    return any(limit.measure == "money" for limit in limits)

@@ -1,5 +1,5 @@
 """
-The life of one request, from its headers to its record.
+The life of one request, from its headers to its record and its row in the ledger.
 
 Entered as one `async with`: whatever was opened, reserved or counted on the way is released,
 settled and recorded when the block is left, however it is left. A refusal is an exception and
@@ -18,28 +18,24 @@ from ..access import Caller
 from ..contract.errors import (
     GatewayError,
     InvalidRequest,
+    LimitExceeded,
     NoHealthyUpstream,
     ProviderBusy,
     ProviderError,
+    Retry,
     UnknownModel,
 )
 from ..contract.provider import Operation
-from ..limits import (
-    Amounts,
-    Ask,
-    LimitReached,
-    Reservation,
-    Standing,
-    prompt_tokens,
-    reserved_tokens,
-)
+from ..pricing import ModelUnpriced
 from ..routing import Candidate, Route, plan
 from ..telemetry.record import AttemptRecord
+from .account import Account
 from .attempt import Answer, Attempt, Call, Streamed, Terms
 from .events import Tally
 from .interrupt import ClientHungUp, Interrupt
 from .outcome import LEFT, code_of, conclude
 from .pipeline import Pipeline
+from .reckoning import Reckoning
 from .retries import Retries
 
 EARLY = 0.002
@@ -64,16 +60,13 @@ class Request:
     ) -> None:
         self.record = pipeline.record(operation, headers, client_request_id)
         self.interrupt = Interrupt()
-        self.standings: tuple[Standing, ...] = ()
+        self.account: Account | None = None
         self.serving: Candidate | None = None
         self.exposes_target = False
         self._operation = operation
         self._probes = False
-        self._reservation: Reservation | None = None
         self._pipeline = pipeline
         self._snapshot = pipeline.snapshot
-        self._call: Call | None = None
-        self._tally = Tally()
         self._answer: Answer | None = None
         self._open: Attempt | None = None
 
@@ -82,15 +75,18 @@ class Request:
         self._pipeline.began(self.record, self.interrupt)
         return self
 
-    async def identify(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
+    async def identify(
+        self, headers: Sequence[tuple[bytes, bytes]], client: str | None = None
+    ) -> Caller:
         """
-        Station 2: who asks.
+        Station 2: who asks, from which address.
 
         Raises:
-            InvalidKey: nobody who is known.
+            GatewayError: nobody who is known, or who may do this from there.
         """
-        caller = await self._snapshot.access.caller(headers)
+        caller = await self._snapshot.access.caller(headers, client)
         self.record.tenant, self.record.key = caller.tenant, caller.key_id
+        self.record.project = caller.project or ""
         return caller
 
     async def answer(self, caller: Caller, body: dict[str, Any], *, stream: bool) -> Answer:
@@ -103,9 +99,15 @@ class Request:
         """
         self.record.stream = stream
         route = self._route(caller, body["model"])
-        self._call = Call(self._operation, body, stream)
-        await self._reserve(caller, route, self._call)
-        self._answer = await self._first_that_answers(route, self._call)
+        call = Call(self._operation, body, stream)
+        queue = deque(self._candidates(route, call))
+        if not queue:
+            raise NoHealthyUpstream(
+                "No upstream of this model is available.", retry_after=self._soonest(route)
+            )
+        account = await self._reserve(caller, route, call, queue)
+        terms = self._terms(route, call, account)
+        self._answer = await self._first_that_answers(route, terms, account, queue)
         self.record.first_content = self._pipeline.clock()
         return self._answer
 
@@ -119,56 +121,53 @@ class Request:
             raise InvalidRequest(f"This model does not offer {self._operation}s.", param="model")
         return route
 
-    async def _reserve(self, caller: Caller, route: Route, call: Call) -> None:
-        limits = self._snapshot.plans.limits_of(
-            tenant=caller.tenant, plan=caller.plan, key_id=caller.key_id, key_plan=caller.key_plan
-        )
-        if not limits:
-            return
-        tokens = 0
-        if any(limit.measure == "tokens" for limit in limits):
-            tokens = reserved_tokens(
-                call.operation, call.body, max_output=route.settings.max_output
-            )
-        self.record.reserved_tokens = tokens
-        try:
-            self._reservation = await self._pipeline.limiter.reserve(
-                self.record.request_id, caller.tenant, limits, Ask(Amounts(tokens))
-            )
-        except LimitReached as refusal:
-            self.standings = refusal.standings
-            raise
-        self._reservation.on_lost = self._stop
-        self.standings = self._reservation.standings
+    async def _reserve(
+        self, caller: Caller, route: Route, call: Call, queue: deque[Candidate]
+    ) -> Account:
+        """Station 4: what the request may come to is taken from every limit, or nothing is."""
+        pipeline, snapshot = self._pipeline, self._snapshot
+        pipeline.check_ledger()
+        limits = snapshot.plans.limits_of(caller.levels, route.model)
+        reckoning = Reckoning(call, route.settings, limits, snapshot.tariff)
+        self.account = account = Account(reckoning, pipeline.limiter, self.record)
+        await account.open(caller.tenant, limits, queue, self._stop)
+        return account
 
     def _stop(self) -> None:
         self.interrupt(LeaseLost("The request lost its place under the concurrency limit."))
 
-    def _prompt_tokens(self) -> int:
-        assert self._call is not None, "estimated only for a request that was read"
-        return prompt_tokens(self._call.operation, self._call.body)
-
-    async def _first_that_answers(self, route: Route, call: Call) -> Answer:
+    def _terms(self, route: Route, call: Call, account: Account) -> Terms:
         now = asyncio.get_running_loop().time
-        ends_at = now() + route.settings.timeouts.total
-        terms = Terms(self._pipeline.upstream, call, route.settings.timeouts, ends_at, now)
-        retries = Retries(route.settings.retries, ends_at=ends_at, now=now)
-        queue = deque(self._candidates(route, call))
-        if not queue:
-            raise NoHealthyUpstream(
-                "No upstream of this model is available.", retry_after=self._soonest(route)
-            )
+        timeouts = route.settings.timeouts
+        return Terms(
+            self._pipeline.upstream,
+            call,
+            timeouts,
+            ends_at=now() + timeouts.total,
+            now=now,
+            max_output=account.lowered_cap,
+            most=account.reckoning.most,
+        )
+
+    async def _first_that_answers(
+        self, route: Route, terms: Terms, account: Account, queue: deque[Candidate]
+    ) -> Answer:
+        retries = Retries(route.settings.retries, ends_at=terms.ends_at, now=terms.now)
+        failure: ProviderError | None = None
         while True:
             candidate = queue.popleft()
             try:
-                return await self._attempt(terms, candidate)
-            except InvalidRequest:  # not of the dialect of this kind, but perhaps of the next one's
+                await account.afford(candidate.name)
+                return await self._attempt(terms, account, candidate)
+            except (InvalidRequest, LimitExceeded, ModelUnpriced) as refusal:
+                # Not of the dialect of this kind, or too dear: perhaps not so the next one.
                 if not queue:
-                    raise
+                    raise (self._final(route, failure) if failure else refusal) from None
             except ProviderError as error:
+                failure = error
                 if not retries.allow_another(candidate.name, error):
                     raise self._final(route, error) from None
-                queue = queue or await self._next_round(route, call, retries)
+                queue = queue or await self._next_round(route, terms.call, retries)
                 if not queue:
                     raise self._final(route, error) from None
 
@@ -203,17 +202,19 @@ class Request:
             error.retry_after = max(self._soonest(route), 1.0)
         return error
 
-    async def _attempt(self, terms: Terms, candidate: Candidate) -> Answer:
+    async def _attempt(self, terms: Terms, account: Account, candidate: Candidate) -> Answer:
         """One attempt; the one that answers stays open until the request ends."""
         self._probes = self._pipeline.admit(candidate)
         self.serving = candidate
         record = self._pipeline.attempt_record(self.record, candidate)
-        self._tally = Tally()
+        account.tally = Tally()
         try:
             headers = self._pipeline.attempt_headers(self.record, record)
-            attempt = Attempt(terms, candidate, record, self._tally, headers)
+            attempt = Attempt(terms, candidate, record, account.tally, headers)
             answer = await attempt.__aenter__()
         except BaseException as error:
+            if isinstance(error, ProviderError) and error.retry is Retry.ONCE:
+                account.abandon(record)
             self._attempt_failed(record, candidate, error)
             raise
         self._open = attempt
@@ -250,10 +251,12 @@ class Request:
         except ProviderError as renamed:  # a deadline that passed has named itself
             ended = renamed
         finally:
+            self._conclude(ended)
             try:
-                await self._settle()
+                if self.account is not None:
+                    await self.account.settle()
             finally:
-                self._finish(ended)
+                self._pipeline.finished(self.record, self.interrupt)
         self.interrupt.__exit__(kind, error, traceback)
         if ended is not None and ended is not error:
             raise ended from None
@@ -304,43 +307,21 @@ class Request:
         self._pipeline.slots.give_back(self.serving.provider)
         self.record.attempts[-1].ended = self._pipeline.clock()
 
-    async def _settle(self) -> None:
-        """Station 10: charge what was used; the rest of the reservation goes back."""
-        self._charge()
-        if self._reservation is not None:
-            reservation, self._reservation = self._reservation, None
-            reservation.on_lost = None
-            await self._pipeline.limiter.settle(
-                reservation, Amounts(self.record.prompt_tokens + self.record.completion_tokens)
-            )
-
-    def _charge(self) -> None:
-        record, tally = self.record, self._tally
-        if self._answer is None and not self._left_while_asking():
-            return  # no target answered: that costs the operator, not the tenant
-        if tally.usage is not None:
-            record.prompt_tokens = tally.usage.prompt
-            record.completion_tokens = tally.usage.completion
-            record.cached_tokens = tally.usage.cached
-        else:
-            record.usage_source = "counted"
-            record.prompt_tokens = self._prompt_tokens()
-            record.completion_tokens = tally.pieces
-        record.finish_reasons = tally.finish_reasons
+    def _conclude(self, error: BaseException | None) -> None:
+        """What it has come to: the record is complete, and health hears of the target."""
+        if self.interrupt.error is not None and isinstance(error, asyncio.CancelledError):
+            error = self.interrupt.error
+        if self.account is not None and (self._answer is not None or self._left_while_asking()):
+            self.account.charge()
+        if self.serving is not None:
+            self._judge(self.serving, error)
+        conclude(self.record, error, committed=self._answer is not None)
+        self.record.ended = self._pipeline.clock()
 
     def _left_while_asking(self) -> bool:
         """Whether the client hung up on an upstream that may have had the prompt already."""
         hung_up = isinstance(self.interrupt.error, ClientHungUp)
         return hung_up and any(each.error == LEFT for each in self.record.attempts[-1:])
-
-    def _finish(self, error: BaseException | None) -> None:
-        """Stations 10 and 11: health hears of the target, observers of the request."""
-        if self.interrupt.error is not None and isinstance(error, asyncio.CancelledError):
-            error = self.interrupt.error
-        if self.serving is not None:
-            self._judge(self.serving, error)
-        conclude(self.record, error, committed=self._answer is not None)
-        self._pipeline.finished(self.record, self.interrupt)
 
     def _judge(self, target: Candidate, error: BaseException | None) -> None:
         """What the end of an answer says of the target that gave it."""

@@ -33,10 +33,11 @@ def test_the_limit_with_the_smallest_remaining_share_speaks(pairs: list[tuple[in
     assert told == min(each.remaining / each.limit.amount for each in standings)
 
 
-def test_places_and_nothing_tell_nothing() -> None:
+def test_places_money_and_nothing_tell_nothing() -> None:
     places = Standing(Limit("tenant:a", "concurrency", 5, AtOnce()), 4, 0)
 
-    assert ratelimit_headers([]) == ratelimit_headers([places]) == []
+    assert ratelimit_headers([]) == ratelimit_headers([places, standing("money", 9, 0)]) == []
+    assert len(ratelimit_headers([standing("money", 9, 0), standing("tokens", 9, 1), places])) == 3
 
 
 @pytest.mark.parametrize(
