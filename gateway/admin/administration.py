@@ -39,6 +39,18 @@ class View:
     actor: Actor
     now: datetime
     configured: Configured
+    audit: AuditLog = field(repr=False)
+
+    def bound(self, tenant: str | None) -> str | None:
+        """
+        The tenant to whose rows the actor is held: the one that is asked for, or its own.
+
+        Raises:
+            NotFound: the one that is asked for is not the actor's to see.
+        """
+        if tenant is not None:
+            self.seen(tenant, "tenant")
+        return tenant or self.actor.tenant
 
     def seen(self, tenant: str, kind: Kind) -> None:
         """
@@ -54,8 +66,6 @@ class View:
 @dataclass(frozen=True, slots=True)
 class Change(View):
     """A view in which things change."""
-
-    audit: AuditLog = field(repr=False)
 
     async def record(
         self,
@@ -103,7 +113,7 @@ class Administration:
             StoreUnavailable: the database is out of reach.
         """
         async with self._database.reading() as connection:
-            yield View(connection, actor, self.now(), self._configured())
+            yield View(connection, actor, self.now(), self._configured(), self._audit)
 
     @asynccontextmanager
     async def writing(self, actor: Actor, role: Role = Role.ADMIN) -> AsyncIterator[Change]:

@@ -8,9 +8,10 @@ stays right while objects come and go.
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ..contract.errors import InvalidRequest
 from ..store.objects import Condition, Identity, Objects, Row
@@ -24,19 +25,12 @@ MAX_CURSOR = 1000
 Item = TypeVar("Item", bound=Shown)
 
 
-class Paging(BaseModel):
-    """Which part of a list is wanted."""
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """Which part of a list is wanted: `limit` objects, after the `next` of the page before."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    limit: int = Field(default=50, ge=1, le=MAX_PAGE, description="Objects in a page at most.")
-    after: str | None = Field(
-        default=None, max_length=MAX_CURSOR, description="The `next` of the page before."
-    )
-
-
-EVERYTHING: Paging | None = None
-"""Where a list is wanted whole: never for a client."""
+    limit: int = 50
+    after: str | None = None
 
 
 class Listing(Shown, Generic[Item]):

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from sqlalchemy import select, union
 
 from ..contract.errors import InvalidRequest
 from ..limits import PlanSettings
-from ..store.objects import KEYS, PLANS, PROJECTS, TENANTS, Condition, Row
-from ..store.tables import keys, plans, projects, tenants
+from ..store.objects import PLANS, Condition, Row, plans_of, uses_plan
+from ..store.tables import plans
 from .actor import Role
 from .administration import Change, View
 from .errors import Conflict, NotFound, ReadOnly
@@ -125,12 +124,8 @@ async def delete_plan(change: Change, name: str, match: Match = ANY) -> None:
         Conflict: a tenant, a project or a key has it.
     """
     plan = await _changeable(change, name, match)
-    holders = ((TENANTS, tenants), (PROJECTS, projects), (KEYS, keys))
-    for objects, table in holders:
-        if await objects.exists(change.connection, table.c.plan == name):
-            raise Conflict(f"One of the {table.name} has this plan.", code="in_use")
-    if change.configured.uses_plan(name):
-        raise Conflict("The configuration file uses this plan.", code="in_use")
+    if await uses_plan(change.connection, name) or change.configured.uses_plan(name):
+        raise Conflict("Tenants, projects or keys have this plan.", code="in_use")
     await PLANS.remove(change.connection, name)
     await change.record("delete", "plan", name, before=plan.record())
 
@@ -160,15 +155,11 @@ async def _known(view: View) -> frozenset[str] | None:
         return None
     if (settings := view.configured.tenants.get(tenant)) is not None:
         return frozenset({settings.plan} | {key.plan for key in settings.keys if key.plan})
-    used = union(
-        select(tenants.c.plan).where(tenants.c.id == tenant),
-        select(projects.c.plan).where(projects.c.tenant == tenant),
-        select(keys.c.plan).where(keys.c.tenant == tenant),
-    )
-    return frozenset(name for (name,) in await view.connection.execute(used) if name is not None)
+    return await plans_of(view.connection, tenant)
 
 
 def _limits(change: Change, limits: PlanSettings) -> Mapping[str, Any]:
+    change.configured.check_models(limits.models, param="limits.models")
     return limits.model_dump(mode="json", exclude_none=True)
 
 

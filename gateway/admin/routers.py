@@ -3,12 +3,14 @@
 from fastapi import APIRouter
 
 from .deps import Gates, Parts
+from .routes.audit import audit_router
 from .routes.keys import keys_router
 from .routes.operators import operators_router
 from .routes.plans import plans_router
 from .routes.projects import projects_router
 from .routes.sessions import sessions_router
 from .routes.tenants import tenants_router
+from .routes.usage import usage_router
 
 
 def admin_routers(parts: Parts) -> list[APIRouter]:
@@ -21,5 +23,7 @@ def admin_routers(parts: Parts) -> list[APIRouter]:
         tenants_router,
         projects_router,
         keys_router,
+        usage_router,
+        audit_router,
     )
     return [make(parts, gates) for make in made]

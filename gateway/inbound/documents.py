@@ -14,6 +14,11 @@ from ..gates import api_routes, gates_of
 from .routes import InferenceRoute
 
 _REF = "#/components/schemas/{model}"
+_ROLES = {
+    "viewer": "any operator, from `POST /admin/v1/sessions`, or LOCKGATE_ADMIN_TOKEN",
+    "admin": "an admin or an owner",
+    "owner": "an owner",
+}
 _REFUSALS = {
     "400": "The request is malformed, or asks for what is not offered.",
     "401": "No valid key.",
@@ -45,13 +50,23 @@ def openapi(app: FastAPI, inference: Sequence[InferenceRoute]) -> dict[str, Any]
     components["securitySchemes"] = {
         "caller": {"type": "http", "scheme": "bearer", "description": "A key: `lg_…`."},
         "operator": {"type": "http", "scheme": "bearer", "description": "LOCKGATE_ADMIN_TOKEN."},
+        **{
+            role: {"type": "http", "scheme": "bearer", "description": f"A token of {an_actor}."}
+            for role, an_actor in _ROLES.items()
+        },
     }
     paths = document.setdefault("paths", {})
+    for operations in paths.values():
+        for operation in operations.values():
+            # FastAPI tells of its own answer to what is malformed; ours is a 400 (api.py).
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
     for route in api_routes(app.routes):
         for gate in gates_of(route):
             if gate.access != "anyone":
-                for operation in paths[route.path_format].values():
-                    operation["security"] = [{gate.access: []}]
+                for method in route.methods or ():
+                    paths[route.path_format][method.lower()]["security"] = [{gate.access: []}]
     document["paths"] = {route.path: {"post": _operation(route)} for route in inference} | paths
     return document
 

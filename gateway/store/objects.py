@@ -18,6 +18,8 @@ from sqlalchemy import (
     delete,
     insert,
     select,
+    union,
+    union_all,
     update,
 )
 from sqlalchemy import tuple_ as row_of
@@ -104,6 +106,26 @@ class Objects:
     def _is(self, identity: Identity) -> Condition:
         return and_(*(c == value for c, value in zip(self._identity, identity, strict=True)))
 
+
+async def plans_of(connection: AsyncConnection, tenant: str) -> frozenset[str]:
+    """The names of the plans that a tenant, its projects and its keys have."""
+    held = (each.where(holder == tenant) for each, holder in _HELD)
+    found = await connection.scalars(union(*held))
+    return frozenset(name for name in found if name is not None)
+
+
+async def uses_plan(connection: AsyncConnection, plan: str) -> bool:
+    """Whether any tenant, project or key has the plan."""
+    held = union_all(*(each for each, _ in _HELD)).subquery()
+    chosen = select(held.c.plan).where(held.c.plan == plan).limit(1)
+    return (await connection.execute(chosen)).first() is not None
+
+
+_HELD = (
+    (select(tables.tenants.c.plan), tables.tenants.c.id),
+    (select(tables.projects.c.plan), tables.projects.c.tenant),
+    (select(tables.keys.c.plan), tables.keys.c.tenant),
+)
 
 PLANS = Objects(tables.plans)
 TENANTS = Objects(tables.tenants)
