@@ -28,7 +28,8 @@ from .contract.errors import Draining
 from .health import Health
 from .inbound import GatewayStatus
 from .limits import Plans
-from .pipeline import Pipeline, Snapshot, Tools
+from .pipeline import Pipeline, Snapshot, Tariff, Tools
+from .pricing import Prices
 from .registry import Registry
 from .routing import Routes
 from .server import Listener, Patience, bind, serve_listeners
@@ -75,7 +76,13 @@ class Gateway:
         self._tracing = _tracing(self._redaction)
         access = Access(ConfiguredKeys(config.tenants, peppers[0]), Peppers(*peppers))
         self.pipeline = Pipeline(
-            Snapshot(routes=routes, access=access, plans=Plans(config.plans)), self._tools()
+            Snapshot(
+                routes=routes,
+                access=access,
+                plans=Plans(config.plans, config.limits),
+                tariff=Tariff(Prices({}), strict=config.limits.token_estimate == "strict"),  # noqa: S105 - no password
+            ),
+            self._tools(),
         )
         self._status = GatewayStatus(self._health.states, self._stores.reachable, time.monotonic)
         surfaces = Surfaces(
@@ -123,6 +130,7 @@ class Gateway:
             observers=observers if self._tracing is None else (*observers, self._tracing),
             chance=Random(),  # noqa: S311 - nothing that it draws is a secret
             clock=time.monotonic,
+            ledger_is_full=lambda: False,
         )
 
     @asynccontextmanager

@@ -24,6 +24,7 @@ from .parse import parse
 from .relay import Relay
 from .routes import InferenceRoute
 from .settings import HttpSettings
+from .tags import tags_of
 
 MAX_HEADER = 1024
 """Characters of a name that a header repeats."""
@@ -60,7 +61,8 @@ class Inference:
 
     async def _answer(self, request: Request, scope: Scope, receive: Receive, relay: Relay) -> None:
         headers = scope["headers"]
-        caller = await request.identify(headers)
+        client = scope["client"]
+        caller = await request.identify(headers, client[0] if client else None)
         content = await read_body(
             receive,
             headers,
@@ -69,6 +71,7 @@ class Inference:
             patience=self._settings.body_timeout,
         )
         body = self._parse(content)
+        request.record.tags = tags_of(headers)
         with watch(scope, receive, request.interrupt):
             answer = await request.answer(caller, body, stream=bool(body.get("stream")))
             await relay.answer(answer, body["model"], _headers(request, answer))
@@ -97,8 +100,9 @@ def _headers(request: Request, answer: Answer | None = None) -> Headers:
     headers = [
         (b"x-request-id", record.request_id.encode()),
         (b"x-lockgate-attempts", b"%d" % len(record.attempts)),
-        *ratelimit_headers(request.standings),
     ]
+    if request.account is not None:
+        headers += ratelimit_headers(request.account.standings)
     if record.client_request_id:
         headers.append((b"x-client-request-id", record.client_request_id.encode()))
     if answer is not None:
@@ -122,6 +126,8 @@ def _answer_headers(request: Request, answer: Answer) -> Headers:
     ]
     if answer.sent.dropped:
         headers.append((b"x-lockgate-dropped", _header_text(", ".join(answer.sent.dropped))))
+    if request.account is not None and request.account.lowered_cap is not None:
+        headers.append((b"x-lockgate-max-tokens", b"%d" % request.account.lowered_cap))
     if request.exposes_target:
         headers.append((b"x-lockgate-target", _header_text(request.serving.name)))
     return headers

@@ -9,12 +9,14 @@ from .attempt import Answer, Streamed, Whole
 from .events import Piece
 from .interrupt import ON_HANG_UP, ClientHungUp, Interrupt
 from .pipeline import Pipeline, Snapshot, Tools
+from .reckoning import Tariff
 from .request import Request
 
 __all__ = [
     "Pipeline",
     "Snapshot",
     "Tools",
+    "Tariff",
     "Request",
     "Answer",
     "Whole",

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from random import Random
 
 from ..access import Access
-from ..contract.errors import ProviderBusy
+from ..contract.errors import LedgerFull, ProviderBusy
 from ..contract.provider import AnyProvider, Operation
 from ..health import Health
 from ..limits import Limiter, Plans
@@ -21,6 +21,7 @@ from ..telemetry.record import AttemptRecord, Observer, Record
 from ..telemetry.ulid import ulid
 from ..upstream import Upstream
 from .interrupt import Interrupt
+from .reckoning import Tariff
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Snapshot:
     routes: Routes
     access: Access
     plans: Plans
+    tariff: Tariff
 
 
 class Slots:
@@ -73,6 +75,8 @@ class Tools:
     """Chooses among targets and makes ids: seeded by the OS, of no use as a secret."""
     clock: Callable[[], float]
     """Monotonic seconds."""
+    ledger_is_full: Callable[[], bool]
+    """Whether a further request could not be accounted for."""
 
 
 class Pipeline:
@@ -86,6 +90,7 @@ class Pipeline:
         self.upstream = tools.upstream
         self.chance = tools.chance
         self.clock = tools.clock
+        self._ledger_is_full = tools.ledger_is_full
         self._contexts = tools.contexts
         self._observers = tools.observers
         self._live: dict[Interrupt, Record] = {}
@@ -128,9 +133,16 @@ class Pipeline:
     def finished(self, record: Record, interrupt: Interrupt) -> None:
         """Called by a request whose record is complete."""
         self._live.pop(interrupt, None)
-        record.ended = self.clock()
         for observer in self._observers:
             observer.finished(record)
+
+    def check_ledger(self) -> None:
+        """
+        Raises:
+            LedgerFull: a further request could not be accounted for.
+        """
+        if self._ledger_is_full():
+            raise LedgerFull
 
     def admit(self, candidate: Candidate) -> bool:
         """

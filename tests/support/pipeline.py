@@ -20,8 +20,18 @@ import orjson
 from gateway.access import Access, Caller, ConfiguredKeys, Key, Peppers, TenantSettings
 from gateway.contract.provider import AnyProvider, Operation
 from gateway.health import Health, HealthSettings
-from gateway.limits import Amounts, Ask, Limit, MemoryLimiter, Plans, PlanSettings, Reservation
-from gateway.pipeline import Answer, Pipeline, Request, Snapshot, Streamed, Tools, Whole
+from gateway.limits import (
+    Amounts,
+    Ask,
+    Books,
+    Limit,
+    MemoryLimiter,
+    Plans,
+    PlanSettings,
+    Reservation,
+)
+from gateway.pipeline import Answer, Pipeline, Request, Snapshot, Streamed, Tariff, Tools, Whole
+from gateway.pricing import Prices
 from gateway.routing import ModelSettings, Routes
 from gateway.telemetry.context import PassedOn
 from gateway.telemetry.record import Record
@@ -148,6 +158,9 @@ GOOD = streams(*STREAM)
 GOOD_WHOLE = says_whole(completion())
 
 
+NO_PRICES = Tariff(Prices({}))
+
+
 class Body(httpx.AsyncByteStream):
     """The body of one answer, which knows how far it was read and whether it was closed."""
 
@@ -196,10 +209,14 @@ class Limiter(MemoryLimiter):
     """Remembers what was reserved and settled, and may be made to wait."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.entries: list[bytes] = []
+        """What the ledger was given."""
+        super().__init__(books=Books(outbox=self.entries.append))
         self.held: dict[str, Reservation] = {}
         self.settled: list[tuple[int, int]] = []
         """What was reserved and what was charged, in tokens."""
+        self.spent: list[tuple[int, int]] = []
+        """The same in nano-dollars."""
         self.reserving: Gate | None = None
         self.settling: Gate | None = None
 
@@ -221,6 +238,7 @@ class Limiter(MemoryLimiter):
     async def settle(self, reservation: Reservation, used: Amounts, *, entry: bytes = b"") -> None:
         del self.held[reservation.request_id]
         self.settled.append((reservation.amounts.tokens, used.tokens))
+        self.spent.append((reservation.amounts.cost, used.cost))
         await super().settle(reservation, used, entry=entry)
         if self.settling is not None:
             await self.settling.passed()
@@ -306,6 +324,7 @@ def pipeline_of(
     plan: Mapping[str, Any] = PLENTY,
     health: HealthSettings = NEVER_OPEN,
     providers: Mapping[str, Mapping[str, Any]] | None = None,
+    tariff: Tariff = NO_PRICES,
     seed: int = 1,
     **model: Any,
 ) -> Bench:
@@ -333,9 +352,10 @@ def pipeline_of(
         observers=(heard := Heard(),),
         chance=Random(seed),
         clock=clock,
+        ledger_is_full=lambda: False,
     )
     plans = Plans({"default": PlanSettings.model_validate(plan)})
-    pipeline = Pipeline(Snapshot(routes, access, plans), tools)
+    pipeline = Pipeline(Snapshot(routes, access, plans, tariff), tools)
     caller = Caller("acme", KEY.public_id, "ci", "default", None, frozenset({"*"}))
     return Bench(pipeline, upstreams, limiter, known, heard, caller)
 

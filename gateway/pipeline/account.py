@@ -1,0 +1,146 @@
+"""
+What one request holds of its caller's limits, and what it is charged in the end.
+
+It takes from the limits the most that it can come to, by the price of the target that it is about
+to be sent to; moves that up before it goes on to a dearer one; and is settled by what it has come
+to, by the price of the target that served.
+
+Hot: once a request, and once more for each target that it goes on to.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from ..contract.provider import Usage
+from ..ledger.entry import entry_of, note_of
+from ..limits import Amounts, Limit, Limiter, LimitReached, Reservation, Standing
+from ..pricing import ModelUnpriced, Price
+from ..routing import Candidate
+from ..telemetry.record import AttemptRecord, Record
+from .events import Tally
+from .reckoning import Reckoning
+
+ABSURD = 4
+"""Times the tokens that were reserved: an upstream that reports more is not believed."""
+
+
+class Account:
+    """
+    Of one request, whose `record` it completes. `tally` is of the attempt on its way, `standings`
+    how the limits stood when they were asked.
+    """
+
+    def __init__(self, reckoning: Reckoning, limiter: Limiter, record: Record) -> None:
+        self.reckoning = reckoning
+        self.standings: tuple[Standing, ...] = ()
+        self.tally = Tally()
+        self.lowered_cap: int | None = None
+        """Tokens to which a budget has lowered the cap of an answer whose request names none."""
+        self._limiter = limiter
+        self._record = record
+        self._price: Price | None = None
+        self._reservation: Reservation | None = None
+
+    async def open(
+        self,
+        tenant: str,
+        limits: tuple[Limit, ...],
+        queue: deque[Candidate],
+        on_lost: Callable[[], None],
+    ) -> None:
+        """
+        Reserve for the first target of the queue. Under a budget, those without a price leave it.
+
+        Raises:
+            GatewayError: a limit refuses; no counter has changed.
+        """
+        record, reckoning = self._record, self.reckoning
+        self._price = _first_price(reckoning, queue)
+        ask = reckoning.ask(self._price)
+        try:
+            reservation = await self._limiter.reserve(
+                record.request_id, tenant, limits, ask, note=note_of(record)
+            )
+        except LimitReached as refusal:
+            self.standings = refusal.standings
+            raise
+        self._reservation = reservation
+        reservation.on_lost = on_lost
+        reservation.progress = self._so_far
+        self.standings = reservation.standings
+        record.admitted = True
+        record.reserved_tokens, record.reserved_cost = reservation.amounts
+        if reservation.cap < reckoning.cap:
+            self.lowered_cap = reckoning.cap = reservation.cap
+
+    async def afford(self, target: str) -> None:
+        """
+        Move the reservation to the price of that target, where it is the dearer one.
+
+        Raises:
+            GatewayError: it has no price, or a limit has too little left for it; what was held
+                before is held still.
+        """
+        reservation, reckoning = self._reservation, self.reckoning
+        assert reservation is not None, "opened before"
+        self._price = reckoning.price(target)
+        if reckoning.counts_money:
+            needed = reckoning.ask(self._price).at(reservation.cap)
+            if needed.cost > reservation.amounts.cost:
+                await self._limiter.extend(reservation, needed)
+                self._record.reserved_cost = reservation.amounts.cost
+
+    def abandon(self, attempt: AttemptRecord) -> None:
+        """An attempt that may have been worked on costs the operator, though not the caller."""
+        if self._price is not None:
+            attempt.cost = self._price.cost(self._usage())
+
+    def charge(self) -> None:
+        """Write what was used into the record: the upstream's count, else our own."""
+        record, usage = self._record, self._usage()
+        if self.tally.usage is None:
+            record.usage_source = "counted"
+        elif record.reserved_tokens and usage.total > ABSURD * record.reserved_tokens:
+            record.usage_source = "upper_bound"
+            prompt = self.reckoning.prompt()
+            usage = Usage(prompt, max(0, record.reserved_tokens - prompt))
+        record.finish_reasons = self.tally.finish_reasons
+        record.prompt_tokens, record.completion_tokens = usage.prompt, usage.completion
+        record.cached_tokens, record.reasoning_tokens = usage.cached, usage.reasoning
+        record.cache_written_tokens = usage.cache_written
+        record.audio_prompt_tokens = usage.audio_prompt
+        record.audio_completion_tokens = usage.audio_completion
+        if self._price is not None:
+            record.cost = record.attempts[-1].cost = self._price.cost(usage)
+            record.priced = True
+
+    async def settle(self) -> None:
+        """Charge what the record says, give back the rest, enter it into the ledger: once."""
+        reservation, self._reservation = self._reservation, None
+        if reservation is None:
+            return
+        reservation.on_lost = None
+        record = self._record
+        used = Amounts(record.prompt_tokens + record.completion_tokens, record.cost)
+        await self._limiter.settle(reservation, used, entry=entry_of(record))
+
+    def _usage(self) -> Usage:
+        return self.tally.usage or self.reckoning.counted(self.tally.pieces)
+
+    def _so_far(self) -> Amounts:
+        """What the limits are charged if this process dies now."""
+        if not self._record.attempts:
+            return Amounts()
+        usage = self._usage()
+        return Amounts(usage.total, 0 if self._price is None else self._price.cost(usage))
+
+
+def _first_price(reckoning: Reckoning, queue: deque[Candidate]) -> Price | None:
+    """The price of the first target that may be used; those that may not leave the queue."""
+    while True:
+        try:
+            return reckoning.price(queue[0].name)
+        except ModelUnpriced:
+            queue.popleft()
+            if not queue:
+                raise
