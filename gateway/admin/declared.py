@@ -12,9 +12,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..access import KeySettings, TenantId
+from ..access import Key, KeySettings, Pepper, TenantId
 from ..limits import PlanSettings
 from .difference import IDENTITY, Fields, Kind, Lists, Name, Object
+from .keys import Verifier
 
 PlanName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 ProjectId = TenantId
@@ -108,14 +109,19 @@ class Declared(BaseModel):
                     written.add((kind, (id_,)))
         return frozenset(written)
 
-    def verifiers(self, pepper: bytes) -> dict[Name, tuple[str, bytes]]:
-        """Public id and digest of the keys that are written with one, by their names."""
-        found = {
-            (id_, key.name): key.verifier(pepper)
-            for id_, tenant in self.tenants.items()
-            for key in tenant.keys
-        }
-        return {name: verifier for name, verifier in found.items() if verifier is not None}
+    def verifiers(self, pepper: Pepper) -> dict[Name, Verifier]:
+        """
+        What is kept of the keys that are written with a secret, by their names. A `key_hash` is
+        taken to be under this pepper.
+        """
+        found: dict[Name, Verifier] = {}
+        for id_, tenant in self.tenants.items():
+            for key in tenant.keys:
+                whole = Key.parse(key.key.get_secret_value()) if key.key else None
+                kept = (whole.public_id, whole.digest(pepper)) if whole else key.verifier(b"")
+                if kept is not None:
+                    found[id_, key.name] = Verifier(*kept, pepper.name)
+        return found
 
 
 _OWNED: tuple[tuple[str, Literal["project", "key"]], ...] = (

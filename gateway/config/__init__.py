@@ -1,6 +1,6 @@
 """The configuration file: `load` gives one immutable `Config`, or every fault with its line."""
 
-from .declarations import Configured, Declarations, load_declarations
+from .declarations import Declarations, load_declarations
 from .faults import ConfigError
 from .loader import ProviderClass, load, parse
 from .model import Config
@@ -15,7 +15,6 @@ __all__ = [
     "parse",
     "reference",
     "schema",
-    "Configured",
     "Declarations",
     "load_declarations",
 ]

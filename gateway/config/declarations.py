@@ -10,11 +10,11 @@ in hand: what there will be once the file is applied.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from ..access import ALL_MODELS
+from ..admin.configured import Configured
 from ..admin.declared import Declared
 from ..admin.difference import IDENTITY, Fields, Name, Object, State
 from .document import Document, read
@@ -22,14 +22,6 @@ from .faults import ConfigError, Place, nearest, quoted
 from .loader import contents, told
 
 Found = Iterator[tuple[Place, str]]
-
-
-class Configured(NamedTuple):
-    """What the configuration file has: its names are known here and changed there."""
-
-    plans: Collection[str] = ()
-    tenants: Collection[str] = ()
-    models: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

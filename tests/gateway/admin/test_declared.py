@@ -4,11 +4,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gateway.access import Key
+from gateway.access import Key, Pepper
 from gateway.admin.declared import Declared, compared
 from gateway.admin.difference import Object, difference
 
 KEY = Key.generate(Random(1))
+PEPPER = Pepper(b"pepper")
 
 
 def declared(**sections: Any) -> Declared:
@@ -69,13 +70,14 @@ def test_a_written_key_is_known_by_its_public_id_and_digest(written: dict[str, s
     file = one(written)
 
     assert objects(file)["key", "acme", "ci"].fields == {"public_id": KEY.public_id}
-    (public_id, digest) = file.verifiers(b"pepper")["acme", "ci"]
-    assert f"{public_id}:{digest.hex()}" == KEY.stored(b"pepper")
+    verifier = file.verifiers(PEPPER)["acme", "ci"]
+    assert f"{verifier.public_id}:{verifier.digest.hex()}" == KEY.stored(b"pepper")
+    assert verifier.pepper == PEPPER.name
     assert KEY.reveal() not in repr(file)
 
 
 def test_a_key_may_be_written_without_a_secret() -> None:
-    assert one({}).verifiers(b"pepper") == {}
+    assert one({}).verifiers(PEPPER) == {}
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,18 @@ from random import Random
 
 import pytest
 
-from gateway.access import Key
-from gateway.admin.difference import Object, State, outcome
-from gateway.config import ConfigError, Configured, Declarations, load_declarations
+from gateway.access import Key, Pepper, TenantSettings
+from gateway.admin.configured import Configured
+from gateway.admin.difference import Object, State, difference, outcome
+from gateway.config import ConfigError, Declarations, load_declarations
+from gateway.limits import PlanSettings
 
 KEY = Key.generate(Random(1)).reveal()
-CONFIGURED = Configured(plans={"default"}, tenants={"fixed"}, models={"chat", "embed"})
+CONFIGURED = Configured(
+    plans={"default": PlanSettings()},
+    tenants={"fixed": TenantSettings()},
+    models=frozenset({"chat", "embed"}),
+)
 
 GOOD = """\
 plans:
@@ -48,7 +54,7 @@ def test_a_good_file_is_read_and_refers_to_what_there_is(tmp_path: Path) -> None
 
     declarations.check(there(declarations), CONFIGURED)
     assert list(declarations.declared.tenants) == ["acme"]
-    assert declarations.declared.verifiers(b"p")["acme", "ci"][0] == KEY[3:15]
+    assert declarations.declared.verifiers(Pepper(b"p"))["acme", "ci"].public_id == KEY[3:15]
 
 
 def test_a_heading_without_entries_names_nothing(tmp_path: Path) -> None:
@@ -141,3 +147,19 @@ def test_a_key_can_not_be_written_under_another_name(tmp_path: Path) -> None:
 
     [told] = faults(GOOD, tmp_path, other)
     assert told.startswith("10: tenants.acme.keys[0]: is the same key as ci of tenant ")
+
+
+def test_a_key_can_not_stay_in_a_project_that_goes(tmp_path: Path) -> None:
+    declarations = loaded(
+        "tenants:\n  acme:\n    projects: {}\n    keys:\n      - {name: ci}\n", tmp_path
+    )
+    stored = [
+        Object("tenant", ("acme",), {"plan": "default"}),
+        Object("project", ("acme", "web"), {}),
+        Object("key", ("acme", "ci"), {"project": "web"}),
+    ]
+    desired = [each for each, _ in declarations.declared.objects()]
+    steps = difference(desired, stored, prune=declarations.declared.lists())
+
+    with pytest.raises(ConfigError, match=r":5: .*: tenant acme has no project web"):
+        declarations.check(outcome(stored, steps), CONFIGURED)
