@@ -22,6 +22,7 @@ from ..contract.errors import (
     NoHealthyUpstream,
     ProviderBusy,
     ProviderError,
+    RequestExceedsLimit,
     Retry,
     UnknownModel,
 )
@@ -40,6 +41,10 @@ from .retries import Retries
 
 EARLY = 0.002
 """Seconds by which a timer may fire too early: uvloop counts whole milliseconds."""
+
+
+_NOT_THIS_ONE = (InvalidRequest, LimitExceeded, ModelUnpriced, RequestExceedsLimit)
+"""Refusals before anything is sent: not of the dialect of this target's kind, or too dear."""
 
 
 class LeaseLost(GatewayError):
@@ -159,8 +164,7 @@ class Request:
             try:
                 await account.afford(candidate.name)
                 return await self._attempt(terms, account, candidate)
-            except (InvalidRequest, LimitExceeded, ModelUnpriced) as refusal:
-                # Not of the dialect of this kind, or too dear: perhaps not so the next one.
+            except _NOT_THIS_ONE as refusal:
                 if not queue:
                     raise (self._final(route, failure) if failure else refusal) from None
             except ProviderError as error:

@@ -211,6 +211,7 @@ class Limiter(MemoryLimiter):
     def __init__(self) -> None:
         self.entries: list[bytes] = []
         """What the ledger was given."""
+        self.notes: list[bytes] = []
         super().__init__(books=Books(outbox=self.entries.append))
         self.held: dict[str, Reservation] = {}
         self.settled: list[tuple[int, int]] = []
@@ -233,6 +234,7 @@ class Limiter(MemoryLimiter):
             await self.reserving.passed()
         reservation = await super().reserve(request_id, tenant, limits, ask, note=note)
         self.held[request_id] = reservation
+        self.notes.append(note)
         return reservation
 
     async def settle(self, reservation: Reservation, used: Amounts, *, entry: bytes = b"") -> None:
@@ -268,6 +270,8 @@ class Bench:
     health: Health
     heard: Heard
     caller: Caller
+    key: str
+    """The caller's."""
     relayed: list[bytes] = field(default_factory=list)
     """What a client would have got, in pieces."""
 
@@ -357,7 +361,7 @@ def pipeline_of(
     plans = Plans({"default": PlanSettings.model_validate(plan)})
     pipeline = Pipeline(Snapshot(routes, access, plans, tariff), tools)
     caller = Caller("acme", KEY.public_id, "ci", "default", None, frozenset({"*"}))
-    return Bench(pipeline, upstreams, limiter, known, heard, caller)
+    return Bench(pipeline, upstreams, limiter, known, heard, caller, KEY.reveal())
 
 
 def _provider(name: str, settings: Mapping[str, Any]) -> AnyProvider:
