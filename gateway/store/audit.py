@@ -19,13 +19,24 @@ kept elsewhere.
 
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import String, insert, select, type_coerce, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    LargeBinary,
+    Select,
+    String,
+    Text,
+    cast,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .tables import audit, audit_head
@@ -147,28 +158,29 @@ class AuditLog:
         `head` is one that was kept elsewhere: the log must still have that row, and as it was.
         """
         last = Head(0, START)
-        async for stored in _stored(connection):
-            reason = self._fault(stored, last)
-            if not reason and head is not None and stored["seq"] == head.seq:
-                reason = "" if stored["hash"] == head.hash else "is not the row of the kept head"
-            if reason:
+        async for stored in await connection.stream(_raw(connection)):
+            row = _read(stored)
+            reason = self._fault(row, last) if row else "was changed"
+            if row and not reason and head is not None and row["seq"] == head.seq:
+                reason = "" if row["hash"] == head.hash else "is not the row of the kept head"
+            if row is None or reason:
                 return Verdict(last, last.seq + 1, reason)
-            last = Head(stored["seq"], stored["hash"])
+            last = Head(row["seq"], row["hash"])
         return _ended(last, (await connection.execute(_LAST)).first(), head)
 
-    def _fault(self, stored: Mapping[str, Any], last: Head) -> str:
+    def _fault(self, row: Mapping[str, Any], last: Head) -> str:
         """What is wrong with a row, nothing if it is the one that follows."""
-        if stored["seq"] != last.seq + 1:
+        if row["seq"] != last.seq + 1:
             return "is missing"
-        if stored["previous"] != last.hash:
+        if row["previous"] != last.hash:
             return "does not follow the row before it"
-        if stored["secret"] not in self._secrets:
+        if row["secret"] not in self._secrets:
             return "was signed under a secret that is not known"
         try:
-            signed = self._sign(_read(stored))
-        except (TypeError, ValueError, RecursionError):
+            signed = self._sign(row)
+        except (ValueError, RecursionError):  # JSON that no `append` has written
             return "was changed"
-        same = isinstance(stored["hash"], str) and hmac.compare_digest(signed, stored["hash"])
+        same = hmac.compare_digest(signed.encode(), str(row["hash"]).encode())
         return "" if same else "was changed"
 
     def _sign(self, row: Mapping[str, Any]) -> str:
@@ -203,33 +215,36 @@ async def read_head(connection: AsyncConnection) -> Head:
 
 _LAST = select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.id == 1)
 
-_RAW = select(
-    # As they are stored: whoever tampers with SQLite can put anything into any column.
-    *(type_coerce(c, String).label(c.name) for c in audit.c)
-).order_by(audit.c.seq)
 
-
-async def _stored(connection: AsyncConnection) -> AsyncIterator[Mapping[str, Any]]:
-    async for row in await connection.stream(_RAW.execution_options(yield_per=BATCH)):
-        yield dict(zip(audit.c.keys(), row, strict=True))
-
-
-def _read(stored: Mapping[str, Any]) -> dict[str, Any]:
+def _raw(connection: AsyncConnection) -> Select[Any]:
     """
-    A row from what is stored of it.
+    Every row as it is stored.
 
-    Raises:
-        TypeError, ValueError: that is no row.
+    Whoever tampers with SQLite can put anything into any column, even text that is none.
     """
-    at = stored["at"]
-    at = datetime.fromisoformat(at) if not isinstance(at, datetime) else at
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return {
-        **stored,
-        "at": at,
-        "before": _loads(stored["before"]),
-        "after": _loads(stored["after"]),
-    }
+    as_stored: tuple[ColumnElement[Any], ...] = (
+        tuple(cast(c, LargeBinary) for c in audit.c)
+        if connection.dialect.name == "sqlite"
+        else tuple(cast(c, Text) if isinstance(c.type, JSON) else c for c in audit.c)
+    )
+    return select(*as_stored).order_by(audit.c.seq).execution_options(yield_per=BATCH)
+
+
+def _read(stored: Iterable[Any]) -> dict[str, Any] | None:
+    """A row from what is stored of it; None: that is no row."""
+    try:
+        texts = [value.decode() if isinstance(value, bytes) else value for value in stored]
+        row = dict(zip(audit.c.keys(), texts, strict=True))
+        at = datetime.fromisoformat(str(row["at"]))
+        return {
+            **row,
+            "seq": int(row["seq"]),
+            "at": at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC),
+            "before": _loads(row["before"]),
+            "after": _loads(row["after"]),
+        }
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def _loads(text: str | None) -> Any:

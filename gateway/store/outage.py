@@ -42,8 +42,6 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     if isinstance(driver, sqlite3.OperationalError):
-        code = getattr(driver, "sqlite_errorcode", None)
-        # Without a code it's aiosqlite: its connection was closed.
-        return code is None or code & 0xFF in _SQLITE
+        return getattr(driver, "sqlite_errorcode", 0) & 0xFF in _SQLITE
     state = getattr(driver, "sqlstate", None)
     return isinstance(state, str) and state.startswith(_POSTGRES)

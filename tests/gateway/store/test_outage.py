@@ -30,7 +30,6 @@ def _postgres(state: str) -> DBAPIError:
         _sqlite(sqlite3.SQLITE_BUSY),
         _sqlite(sqlite3.SQLITE_BUSY_SNAPSHOT),
         _sqlite(sqlite3.SQLITE_FULL),
-        DBAPIError("SELECT 1", {}, sqlite3.OperationalError("no active connection")),
         _postgres("08006"),
         _postgres("40P01"),
         _postgres("53300"),
@@ -49,6 +48,7 @@ def test_a_database_out_of_reach_or_too_busy_is_an_outage(error: BaseException) 
     "error",
     [
         _sqlite(sqlite3.SQLITE_ERROR),
+        DBAPIError("SELECT 1", {}, sqlite3.OperationalError("Could not decode to UTF-8")),
         _postgres("42P01"),
         _postgres("25006"),
         IntegrityError("INSERT", {}, sqlite3.IntegrityError()),
