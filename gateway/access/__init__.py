@@ -10,9 +10,12 @@ from .configured import ConfiguredKeys
 from .failures import Failures
 from .generate import Issued, describe_new_key, issue
 from .headers import credential
+from .holders import Holders
 from .key import SCANNER, Key
+from .networks import Network, is_within, networks_of
 from .pepper import Pepper, Peppers, load_pepper, load_peppers
 from .settings import ALL_MODELS, SCOPES, KeySettings, Scope, TenantId, TenantSettings
+from .stored import Clocks, StoredKeys
 
 __all__ = [
     "Access",
@@ -22,6 +25,12 @@ __all__ = [
     "StoredKey",
     "ConfiguredKeys",
     "Failures",
+    "Clocks",
+    "StoredKeys",
+    "Holders",
+    "Network",
+    "is_within",
+    "networks_of",
     "credential",
     "SCANNER",
     "describe_new_key",

@@ -6,10 +6,10 @@ its digest under another pepper, is nothing that an administrator changes: no ve
 and no audit row tells of it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Column, ColumnElement, bindparam, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -51,13 +51,8 @@ class Identity:
     project_suspended: bool = False
 
 
-class Restored(NamedTuple):
-    """A digest that takes the place of `old`, under the pepper of that name."""
-
-    public_id: str
-    old: bytes
-    digest: bytes
-    pepper: str
+Replacement = tuple[bytes, bytes, str]
+"""The digest of a key, another for its place, and the name of the pepper that that is under."""
 
 
 class Identities:
@@ -116,9 +111,11 @@ class Identities:
                 ),
             )
 
-    async def write(self, used: Mapping[str, datetime], restored: Sequence[Restored]) -> None:
+    async def write(
+        self, used: Mapping[str, datetime], replaced: Mapping[str, Replacement]
+    ) -> None:
         """
-        Note when keys were last used, and put digests in the place of older ones.
+        Note when keys were last used, and put digests in the place of others; both by public id.
 
         A key that an administrator is changing at this moment is passed over: nobody waits for
         anybody. So is one whose digest is another by now, and a use that is not the latest.
@@ -127,17 +124,17 @@ class Identities:
             StoreUnavailable: the database is out of reach; nothing is known of what was written.
         """
         async with self._database.writing() as connection:
-            free = await _locked(connection, {*used, *(each.public_id for each in restored)})
+            free = await _locked(connection, {*used, *replaced})
             uses = [{"of": id_, "at": at} for id_, at in used.items() if id_ in free]
             if uses:
                 await connection.execute(_USED, uses)
             digests = [
-                {"of": each.public_id, "old": each.old, "new": each.digest, "under": each.pepper}
-                for each in restored
-                if each.public_id in free
+                {"of": id_, "old": old, "new": new, "under": pepper}
+                for id_, (old, new, pepper) in replaced.items()
+                if id_ in free
             ]
             if digests:
-                await connection.execute(_RESTORED, digests)
+                await connection.execute(_REPLACED, digests)
 
 
 _FIND = (
@@ -177,7 +174,7 @@ _USED = (
     .values(last_used=bindparam("at"))
 )
 
-_RESTORED = (
+_REPLACED = (
     update(_keys)
     .where(_keys.c.public_id == bindparam("of"), _keys.c.digest == bindparam("old"))
     .values(digest=bindparam("new"), pepper=bindparam("under"))

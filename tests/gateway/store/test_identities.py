@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.contract.errors import StoreUnavailable
 from gateway.store import identities as module
 from gateway.store.database import Database
-from gateway.store.identities import Identities, Identity, Restored
+from gateway.store.identities import Identities, Identity
 from gateway.store.tables import keys, projects, tenants
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -184,8 +184,8 @@ async def test_the_latest_use_is_kept_and_counts_as_no_change(database: Database
     await fill(database)
     identities = Identities(database)
 
-    await identities.write({A: NOW, B: NOW, C: NOW}, [])
-    await identities.write({A: NOW - timedelta(minutes=1), B: NOW + timedelta(minutes=1)}, [])
+    await identities.write({A: NOW, B: NOW, C: NOW}, {})
+    await identities.write({A: NOW - timedelta(minutes=1), B: NOW + timedelta(minutes=1)}, {})
 
     assert (await row(database, A)).last_used == NOW
     assert (await row(database, B)).last_used == NOW + timedelta(minutes=1)
@@ -196,14 +196,14 @@ async def test_the_latest_use_is_kept_and_counts_as_no_change(database: Database
 async def test_a_digest_takes_the_place_of_the_one_it_was_made_for(database: Database) -> None:
     await fill(database)
     identities = Identities(database)
-    new = Restored(A, b"a" * 32, b"n" * 32, "1" * 16)
-    too_late = Restored(B, b"x" * 32, b"n" * 32, "1" * 16)
+    name, new = "1" * 16, b"n" * 32
+    too_late = (b"x" * 32, new, name)
 
-    await identities.write({}, [new, too_late])
+    await identities.write({}, {A: (b"a" * 32, new, name), B: too_late})
 
     assert ((await row(database, A)).digest, (await row(database, A)).pepper) == (
-        new.digest,
-        "1" * 16,
+        new,
+        name,
     )
     assert ((await row(database, B)).digest, (await row(database, B)).pepper) == (
         b"b" * 32,
@@ -221,7 +221,7 @@ async def test_nobody_waits_for_an_administrator(database: Database) -> None:
     async with database.writing() as administrator:
         await administrator.execute(update(keys).where(keys.c.public_id == A).values(plan="x"))
         async with asyncio.timeout(2):
-            await identities.write({A: NOW, B: NOW}, [])
+            await identities.write({A: NOW, B: NOW}, {})
 
     assert (await row(database, A)).last_used is None
     assert (await row(database, B)).last_used == NOW
@@ -236,7 +236,7 @@ async def test_two_that_write_the_same_keys_do_not_hinder_each_other(database: D
     uses = {each["public_id"]: NOW for each in rows}
     backwards = dict(reversed(uses.items()))
 
-    await asyncio.gather(*(identities.write(each, []) for each in (uses, backwards) * 4))
+    await asyncio.gather(*(identities.write(each, {}) for each in (uses, backwards) * 4))
 
     assert (await row(database, "000000000007")).last_used == NOW
 
@@ -246,7 +246,7 @@ async def test_nothing_is_written_of_a_key_that_is_gone(database: Database) -> N
     async with database.writing() as connection:
         await connection.execute(delete(keys))
 
-    await Identities(database).write({A: NOW}, [Restored(A, b"a" * 32, b"n" * 32, "1" * 16)])
+    await Identities(database).write({A: NOW}, {A: (b"a" * 32, b"n" * 32, "1" * 16)})
 
     async with database.reading() as connection:
         assert (await connection.execute(select(keys))).all() == []
@@ -260,7 +260,7 @@ async def test_without_the_database_nobody_is_unknown(tmp_path: Any) -> None:
             Identities(nowhere).find(A),
             Identities(nowhere).peppers(),
             Identities(nowhere).ended({"acme"}, (), (), NOW),
-            Identities(nowhere).write({A: NOW}, []),
+            Identities(nowhere).write({A: NOW}, {}),
         ):
             with pytest.raises(StoreUnavailable):
                 await asked
