@@ -60,7 +60,8 @@ class LedgerSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     retention: Days = Field(
-        default=400, description="How long rows are kept: `400 days`. At least 32."
+        default=400,
+        description="Days that rows are kept: `400 days`. At least 32, a month of budgets.",
     )
     prune_hour: int = Field(
         default=3, ge=0, le=23, description="The hour in UTC in which old rows are removed."
