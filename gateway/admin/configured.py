@@ -42,14 +42,14 @@ class Configured:
             InvalidRequest: one is not among them.
         """
         granted = None if within is None else frozenset(within)
-        for model in models:
-            if model != ALL_MODELS and model not in self.models:
+        for model in sorted(frozenset(models) - {ALL_MODELS}):
+            if model not in self.models:
                 raise InvalidRequest(
                     f"No model is called {model!r}.", param=param, code="unknown_model"
                 )
             if granted is not None and ALL_MODELS not in granted and model not in granted:
                 raise InvalidRequest(
-                    f"{model!r} is not among the models that it could be given from.",
+                    f"{model!r} is not among the models of the tenant or the project.",
                     param=param,
                     code="model_not_granted",
                 )
