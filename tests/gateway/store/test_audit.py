@@ -26,16 +26,17 @@ THIEF = AuditLog.of(b"what a thief made up", now=lambda: AT)
 ROWS = 6
 
 WORDS = st.text(string.ascii_letters, min_size=1, max_size=16)
+NAMES = st.text().filter(lambda name: name not in FORBIDDEN)
 JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=8,
 )
-OBJECTS = st.dictionaries(st.text().filter(lambda name: name not in FORBIDDEN), JSON, max_size=3)
+OBJECTS = st.dictionaries(NAMES, JSON, max_size=3)
 SAME_DATABASE = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
 )
