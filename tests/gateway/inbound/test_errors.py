@@ -19,6 +19,10 @@ TABLE: list[tuple[GatewayError | ProviderError, int, str, str | None, bool]] = [
     (errors.InvalidRequest("told", code="invalid_json"), 400, INVALID, "invalid_json", False),
     (errors.RequestExceedsLimit("told"), 400, INVALID, "request_exceeds_limit", False),
     (errors.InvalidKey(), 401, INVALID, "invalid_api_key", False),
+    (
+        errors.PermissionDenied("told", code="insufficient_scope"),
+        403, INVALID, "insufficient_scope", False,
+    ),
     (errors.UnknownModel(), 404, INVALID, "model_not_found", False),
     (errors.BodyTooSlow("told"), 408, INVALID, "request_timeout", False),
     (errors.BodyTooLarge("told"), 413, INVALID, "request_too_large", False),
@@ -35,9 +39,16 @@ TABLE: list[tuple[GatewayError | ProviderError, int, str, str | None, bool]] = [
         errors.LimitExceeded("told", measure="concurrency", retry_after=2.0),
         429, "requests", "rate_limit_exceeded", True,
     ),
+    (
+        errors.BudgetExhausted("told", measure="money", retry_after=86_400.0),
+        429, "insufficient_quota", "insufficient_quota", False,
+    ),
+    (errors.TooManyFailures(retry_after=9.0), 429, "requests", "too_many_failures", True),
     (errors.InternalError(), 500, SERVER, "internal_error", False),
     (errors.NoHealthyUpstream("told", retry_after=3.0), 503, SERVER, "no_healthy_upstream", True),
     (errors.LimitsUnavailable("told", retry_after=1.0), 503, SERVER, "limits_unavailable", True),
+    (errors.StoreUnavailable(), 503, SERVER, "store_unavailable", True),
+    (errors.LedgerFull(), 503, SERVER, "ledger_full", True),
     (errors.Draining("told"), 503, SERVER, "gateway_draining", True),
     (
         errors.ProviderRejected("theirs", status=400, code="context_length_exceeded"),
@@ -71,6 +82,7 @@ CASES = pytest.mark.parametrize(
 SDK_CLASSES = {
     400: openai.BadRequestError,
     401: openai.AuthenticationError,
+    403: openai.PermissionDeniedError,
     404: openai.NotFoundError,
     422: openai.UnprocessableEntityError,
     429: openai.RateLimitError,
