@@ -90,14 +90,10 @@ SDK_CLASSES = {
 
 
 def test_the_table_has_every_error_that_there_is() -> None:
-    every = {
-        kind
-        for parent in (GatewayError, ProviderError)
-        for kind in parent.__subclasses__()
-        if kind.__module__ == errors.__name__
-    }
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    every = {kind for kind in kinds if issubclass(kind, GatewayError | ProviderError)}
 
-    assert {type(case[0]) for case in TABLE} == every
+    assert {type(case[0]) for case in TABLE} == every - {GatewayError, ProviderError}
 
 
 @CASES
