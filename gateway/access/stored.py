@@ -45,7 +45,7 @@ OLDEST = 300.0
 """Seconds since an entry was read, after which it is used no more."""
 
 TRIES = 3
-"""Look-ups of a key while changes come in between."""
+"""Times that a key is asked for while it changes; afterwards nobody knows."""
 
 
 class KeyTable(States, Writes, Protocol):
@@ -114,7 +114,7 @@ class StoredKeys:
         self._running = LookUps(self._load)
         self._upkeep = Upkeep(table)
         self._revocations = Revocations(table, clocks.now)
-        self._generation = 0
+        self._meanwhile: dict[str, Holders] = {}  # changes since each of them was asked for
         self._tasks: list[asyncio.Task[None]] = []
         feed.subscribe(self._changed)
 
@@ -204,20 +204,22 @@ class StoredKeys:
 
     async def _load(self, public_id: str) -> StoredKey | None:
         """
-        Ask the database, and keep the answer unless something changed in the meantime: it may be
-        from before the change and would outlive the news of it.
+        Ask the database, and ask again where the key was changed in the meantime: the answer may
+        be from before the change and would outlive the news of it.
         """
-        stored = None
         for _ in range(TRIES):
-            generation = self._generation
+            self._meanwhile[public_id] = Holders()
             self.look_ups += 1
             asked = self._clock()
-            found = await self._table.find(public_id)
+            try:
+                found = await self._table.find(public_id)
+            finally:
+                changed = self._meanwhile.pop(public_id)
             stored = None if found is None else _stored(found)
-            if generation == self._generation:
+            if not _concerns(changed, public_id, stored):
                 self._keep(public_id, stored, asked)
-                break
-        return stored
+                return stored
+        raise StoreUnavailable
 
     def _keep(self, public_id: str, stored: StoredKey | None, asked: float) -> None:
         if stored is None:
@@ -228,9 +230,17 @@ class StoredKeys:
     def _changed(self, changes: Iterable[Change]) -> None:
         concerned = Holders.of(changes)
         if concerned:
-            self._generation += 1
+            for public_id, before in self._meanwhile.items():
+                self._meanwhile[public_id] = before | concerned
             self._cache.drop(concerned)
             self._revocations.suspect(concerned)
+
+
+def _concerns(changed: Holders, public_id: str, stored: StoredKey | None) -> bool:
+    if stored is None:
+        return public_id in changed.keys
+    caller = stored.caller
+    return changed.include(caller.tenant, caller.project, public_id)
 
 
 def _say_why(task: "asyncio.Task[None]") -> None:
