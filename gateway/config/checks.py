@@ -5,9 +5,12 @@ a bound on what they limit.
 Each check yields the place and the message of what is wrong; none raises.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
+from typing import NamedTuple
 
 from ..access import ALL_MODELS, KeySettings, TenantSettings
+from ..contract.provider import Target
+from ..limits import QuotaSettings
 from ..routing import ModelSettings
 from .faults import Place, nearest, quoted, written
 from .model import Config
@@ -28,6 +31,7 @@ def check(config: Config) -> Found:
             yield from _key(config, settings, key, (*place, "keys", index))
         yield from _names(settings, (*place, "keys"))
     yield from _public_ids(config)
+    yield from _models_of_plans(config)
     yield from _unbounded(config)
 
 
@@ -90,25 +94,57 @@ def _public_ids(config: Config) -> Found:
             owners.setdefault(public_id, place)
 
 
+def _models_of_plans(config: Config) -> Found:
+    for name, plan in config.plans.items():
+        for model in plan.models:
+            if model not in config.models:
+                place: Place = ("plans", name, "models", model)
+                yield place, f"no model {quoted(model)}{nearest(model, config.models)}"
+
+
 def _unbounded(config: Config) -> Found:
-    """Models without a bound on their output that are used under a token limit."""
-    endless = {name for name, model in config.models.items() if model.max_output is None}
+    """Models without a bound on their output that are used under a limit of tokens or money."""
+    by_tokens = _users(config, lambda quota: quota.tokens is not None)
+    by_money = _users(config, lambda quota: quota.budget is not None)
+    for model in sorted(by_tokens.keys() | by_money.keys()):
+        if config.models[model].max_output is None:
+            what = "tokens" if model in by_tokens else "money"
+            user = (by_tokens if model in by_tokens else by_money)[model]
+            yield ("models", model), f"needs max_output, as {user.told(what)}"
+
+
+def check_prices(config: Config, missing: Container[str]) -> Found:
+    """Models under a budget with targets that have no price; `missing` are such targets."""
+    if config.pricing.unpriced == "free":
+        return
+    for model, user in sorted(_users(config, lambda quota: quota.budget is not None).items()):
+        for index, target in enumerate(config.models[model].targets):
+            name = Target(target.provider, target.model).name
+            if name in missing:
+                place: Place = ("models", model, "targets", index)
+                yield place, f"needs a price in the prices file, as {user.told('money')}"
+
+
+class _User(NamedTuple):
+    plan: str
+    tenant: str
+
+    def told(self, what: str) -> str:
+        return f"plan {quoted(self.plan)} limits the {what} of tenant {quoted(self.tenant)}"
+
+
+def _users(config: Config, limits: Callable[[QuotaSettings], bool]) -> dict[str, _User]:
+    """The models under a plan that limits so, each with the first who uses it."""
+    users: dict[str, _User] = {}
     for tenant, settings in config.tenants.items():
         for key in settings.keys:
-            plan = _token_limit(config, settings.plan, key.plan)
-            if plan is None:
-                continue
             usable = settings.models_of(key)
-            found = endless if ALL_MODELS in usable else endless & usable
-            endless = endless - found
-            for model in sorted(found):
-                reason = f"plan {quoted(plan)} limits the tokens of tenant {quoted(tenant)}"
-                yield ("models", model), f"needs max_output, as {reason}"
-
-
-def _token_limit(config: Config, *plans: str | None) -> str | None:
-    """The first of the plans that limits tokens."""
-    for plan in plans:
-        if plan is not None and plan in config.plans and config.plans[plan].tokens:
-            return plan
-    return None
+            models = config.models.keys() if ALL_MODELS in usable else usable & config.models.keys()
+            for name in (settings.plan, key.plan):
+                plan = config.plans.get(name) if name is not None else None
+                if plan is None:
+                    continue
+                single = {model for model, quota in plan.models.items() if limits(quota)}
+                for model in models if limits(plan) else models & single:
+                    users.setdefault(model, _User(name or "", tenant))
+    return users

@@ -11,6 +11,8 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
 
 import yaml
 
@@ -23,7 +25,9 @@ MAX_DEPTH = 24
 MIN_MASKED = 4
 """Characters of the shortest environment value that is kept out of messages."""
 
-Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
+Value = str | int | float | Decimal | bool | None | list["Value"] | dict[str, "Value"]
+Fraction = Callable[[str], float | Decimal | None]
+"""Reads a number with a point or an exponent; None if it is none."""
 
 _TAG = "tag:yaml.org,2002:"
 _TEXT = (_TAG + "str", _TAG + "timestamp")
@@ -53,16 +57,51 @@ class Document:
         return Fault(self.line(place), place, message)
 
 
-def read(raw: bytes, file: str, environ: Mapping[str, str]) -> Document:
+def contents(path: Path) -> bytes:
     """
-    Read a file's bytes; `file` is its name in messages.
+    The bytes of a file, as many as can be read at all.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "not a path"
+        raise ConfigError(str(path), [Fault(0, (), f"cannot be read: {reason}")]) from None
+
+
+def as_float(text: str) -> float | None:
+    """A number for whom the last bit does not matter."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def as_decimal(text: str) -> Decimal | None:
+    """A number as it is written, for money."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def read(
+    raw: bytes, file: str, environ: Mapping[str, str], *, fraction: Fraction = as_float
+) -> Document:
+    """
+    Read a file's bytes; `file` is its name in messages, `fraction` reads what is no whole number.
 
     Raises:
         ConfigError: it is too large, not UTF-8, not YAML, not a mapping, names a variable that is
             not set, or repeats a key. All such faults are told at once.
     """
     node = _compose(_opened(raw, file), file)
-    reader = _Reader(environ)
+    reader = _Reader(environ, fraction)
     data = reader.value(node, ()) if node else {}
     if not isinstance(data, dict):
         reader.faults.append(Fault(1, (), "must be a mapping"))
@@ -129,8 +168,9 @@ class _Loader(yaml.SafeLoader):
 class _Reader:
     """Nodes -> data, with the line of each and all faults on the way."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], fraction: Fraction) -> None:
         self._environ = environ
+        self._fraction = fraction
         self.lines: dict[Place, int] = {}
         self.faults: list[Fault] = []
         self.masked: set[str] = set()
@@ -175,7 +215,7 @@ class _Reader:
                 return int(digits)
             case "int":
                 self._blame(node, place, "write whole numbers in plain decimals, text in quotes")
-            case "float" if (number := _float(digits)) is not None:
+            case "float" if (number := self._fraction(digits)) is not None:
                 return number
             case "float":
                 self._blame(node, place, "write numbers in plain decimals, text in quotes")
@@ -214,11 +254,3 @@ class _Reader:
 
     def _blame(self, node: yaml.Node, place: Place, message: str) -> None:
         self.faults.append(Fault(node.start_mark.line + 1, place, message))
-
-
-def _float(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

@@ -1,59 +1,57 @@
 """
 A configuration file -> a `Config`, or every fault in it with its line.
 
-Three steps, each on what the one before accepted: the text, each part by its own settings model
-(a provider by that of its kind), and what the parts say of one another.
+Four steps, each on what the one before accepted: the text, each part by its own settings model
+(a provider by that of its kind), what the parts say of one another, and the prices of what is
+configured.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from ..contract.provider import AnyProvider, ProviderSettings
+from ..pricing import ListPrice
 from ..registry import BrokenProvider, UnknownKind
-from .checks import check
-from .document import MAX_BYTES, Document, Value, read
-from .faults import ConfigError, Fault, Place, nearest
+from .checks import check, check_prices
+from .document import Document, Value, read
+from .document import contents as contents
+from .faults import ConfigError, Fault, Place
 from .model import Config
+from .prices import no_list, price_targets, stated_prices
+from .validation import told as told
 
 ProviderClass = Callable[[str], type[AnyProvider]]
 """Kind -> class, as `Registry.find` does it."""
 
 
-def load(path: Path, environ: Mapping[str, str], provider_class: ProviderClass) -> Config:
+def load(
+    path: Path,
+    environ: Mapping[str, str],
+    provider_class: ProviderClass,
+    list_price: ListPrice = no_list,
+) -> Config:
     """
-    Read a configuration file. `environ` is what `${NAME}` stands for.
+    Read a configuration file and the prices file that it names. `environ` is what `${NAME}`
+    stands for; `list_price` is asked where the operator states no price.
 
     Raises:
         ConfigError: the file cannot be read or used; it has a line for every fault.
     """
-    return parse(contents(path), str(path), environ, provider_class)
-
-
-def contents(path: Path) -> bytes:
-    """
-    The bytes of a file, as many as can be read at all.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "not a path"
-        raise ConfigError(str(path), [Fault(0, (), f"cannot be read: {reason}")]) from None
+    return parse(contents(path), str(path), environ, provider_class, list_price)
 
 
 def parse(
-    raw: bytes, file: str, environ: Mapping[str, str], provider_class: ProviderClass
+    raw: bytes,
+    file: str,
+    environ: Mapping[str, str],
+    provider_class: ProviderClass,
+    list_price: ListPrice = no_list,
 ) -> Config:
     """
-    Read the bytes of a configuration file; `file` is its name in messages.
+    Read the bytes of a configuration file; `file` is its name in messages, and where it lies is
+    where its prices file is looked for.
 
     Raises:
         ConfigError: as for `load`.
@@ -73,7 +71,27 @@ def parse(
     faults += [document.fault(place, message) for place, message in check(config)]
     if faults:
         raise ConfigError(file, faults)
-    return config
+    return _with_prices(config, document, Path(file), environ, provider_class, list_price)
+
+
+def _with_prices(
+    config: Config,
+    document: Document,
+    file: Path,
+    environ: Mapping[str, str],
+    provider_class: ProviderClass,
+    list_price: ListPrice,
+) -> Config:
+    stated = stated_prices(config, file.parent, environ)
+    providers = {
+        name: provider_class(settings.kind)(name, settings)
+        for name, settings in config.providers.items()
+    }
+    priced = price_targets(config, stated, providers, list_price)
+    faults = [document.fault(place, told) for place, told in check_prices(config, priced.missing)]
+    if faults:
+        raise ConfigError(str(file), faults)
+    return config.with_prices(priced.prices)
 
 
 def _providers(
@@ -107,46 +125,3 @@ def _provider(
 
 
 _UNUSABLE = ProviderSettings(kind="unusable", base_url="http://localhost")
-
-
-def told(
-    document: Document, model: type[BaseModel], root: Place, error: ValidationError
-) -> Iterator[Fault]:
-    """What a settings model says of the part of a document that is at `root`."""
-    for each in error.errors(include_url=False, include_input=False):
-        # A key of a mapping is told apart from its value by a mark that is not in the file.
-        place = tuple(part for part in each["loc"] if part != "[key]")
-        yield document.fault((*root, *place), _message(model, place, each))
-
-
-def _message(model: type[BaseModel], place: Place, error: ErrorDetails) -> str:
-    match error["type"]:
-        case "missing":
-            return "is required"
-        case "extra_forbidden":
-            return f"is not known here{nearest(str(place[-1]), _fields(model, place[:-1]))}"
-        case "model_type" | "dict_type" | "mapping_type" | "model_attributes_type":
-            return "must be a mapping"
-        case _:
-            return error["msg"].removeprefix("Value error, ")
-
-
-def _fields(model: type[BaseModel], place: Place) -> list[str]:
-    """The names that are known at a place inside a settings model."""
-    at: Any = model
-    for part in place:
-        if isinstance(at, type) and issubclass(at, BaseModel):
-            field = at.model_fields.get(str(part))
-            at = _bare(field.annotation) if field else None
-        else:
-            at = _bare(get_args(at)[-1 if isinstance(part, str) else 0]) if get_args(at) else None
-    return list(at.model_fields) if isinstance(at, type) and issubclass(at, BaseModel) else []
-
-
-def _bare(annotation: Any) -> Any:
-    """An annotation without `Annotated` and without `| None`."""
-    if get_origin(annotation) is Annotated:
-        return _bare(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return _bare(next(each for each in get_args(annotation) if each is not type(None)))
-    return annotation

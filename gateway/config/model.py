@@ -5,15 +5,24 @@ A `Config` is one immutable snapshot; what its parts say of one another is `chec
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializeAsAny,
+)
 
 from ..access import ALL_MODELS, TenantId, TenantSettings
 from ..contract.provider import ProviderSettings
 from ..health import HealthSettings
 from ..inbound.settings import HttpSettings, OpsSettings
+from ..ledger import LedgerSettings
 from ..limits import LimitsSettings, PlanSettings
+from ..pricing import Prices, PricingSettings
 from ..routing import ModelSettings
 from ..upstream import UpstreamSettings
 
@@ -50,6 +59,12 @@ class Config(BaseModel):
     limits: LimitsSettings = Field(
         default=LimitsSettings(), description="How limits are kept and what happens without Redis."
     )
+    pricing: PricingSettings = Field(
+        default=PricingSettings(), description="What requests cost, for the ledger and budgets."
+    )
+    ledger: LedgerSettings = Field(
+        default=LedgerSettings(), description="How a row is kept of each request, and for how long."
+    )
     upstream: UpstreamSettings = Field(
         default=UpstreamSettings(), description="Connections to providers."
     )
@@ -62,3 +77,15 @@ class Config(BaseModel):
     ops: OpsSettings = Field(
         default=OpsSettings(), description="Who may see metrics, health details and documents."
     )
+    _prices: Prices = PrivateAttr(default_factory=Prices)
+
+    @property
+    def prices(self) -> Prices:
+        """What targets cost: of the prices file and the public lists, not of this file."""
+        return self._prices
+
+    def with_prices(self, prices: Prices) -> Self:
+        """The same configuration with these prices."""
+        priced = self.model_copy()
+        priced._prices = prices  # noqa: SLF001 - of its own class
+        return priced

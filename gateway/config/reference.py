@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from ..contract.provider import ProviderSettings
+from ..pricing import PriceFile
 from ..registry import Registry
 from ..settings import Settings
 from .model import Config
@@ -31,6 +32,9 @@ editors. `lockgate check --config FILE` tells every fault of a file with its lin
 - A key that is written but empty does not exist; a provider whose required credential is empty
   is inactive, and targets on it are skipped.
 """
+_PRICES = """What `pricing.file` names: USD per million tokens, by target (`provider/model`)
+or by public model. It is read like the configuration, and whatever is wrong in it refuses the
+start. A request costs the sum of its parts, rounded up once to a nano-dollar, 0.000000001 USD."""
 _HEAD = "| setting | default | meaning |\n|---|---|---|"
 
 
@@ -49,6 +53,9 @@ def reference(kinds: Mapping[str, type[ProviderSettings]] | None = None) -> str:
             parts += _providers(kinds)
         else:
             parts += _rows(f"{name}.<name>" if _is_mapping(field) else name, field)
+    parts += ["\n## The prices file\n", _PRICES, "", _HEAD]
+    for name, field in PriceFile.model_fields.items():
+        parts += _rows(f"{name}.<name>", field)
     return "\n".join(parts) + "\n"
 
 
@@ -68,7 +75,7 @@ def _rows(path: str, field: FieldInfo) -> Iterator[str]:
         yield _row(path, field)
         return
     for name, inner in model.model_fields.items():
-        below = f"{path}.{name}"
+        below = f"{path}.{name}.<name>" if _is_mapping(inner) else f"{path}.{name}"
         nested = _model_in(inner.annotation)
         yield from (
             _rows(f"{below}[]" if _is_list(inner) else below, inner)

@@ -71,14 +71,19 @@ class QuotaSettings(BaseModel):
 
 
 class OutageSettings(BaseModel):
-    """What holds for each kind of limit while Redis is out of reach. Default: as `limits` says."""
+    """What holds for each kind of limit while Redis is out of reach."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    requests: OnStoreError | None = None
-    tokens: OnStoreError | None = None
-    concurrency: OnStoreError | None = None
-    budget: Spending | None = None
+    requests: OnStoreError | None = Field(
+        default=None, description="While Redis is out of reach. Default: `limits.on_store_error`."
+    )
+    tokens: OnStoreError | None = Field(default=None, description="As for `requests`.")
+    concurrency: OnStoreError | None = Field(default=None, description="As for `requests`.")
+    budget: Spending | None = Field(
+        default=None,
+        description="While Redis is out of reach. Default: `limits.budgets_on_store_error`.",
+    )
 
 
 class PlanSettings(QuotaSettings):
@@ -87,11 +92,7 @@ class PlanSettings(QuotaSettings):
     models: Mapping[str, QuotaSettings] = Field(
         default={}, description="Further limits of single models, beside the plan's own."
     )
-    on_store_error: OutageSettings = Field(
-        default=OutageSettings(),
-        description="While Redis is out of reach, for `requests`, `tokens`, `concurrency` and "
-        "`budget` apart. Default: as `limits` says.",
-    )
+    on_store_error: OutageSettings = Field(default=OutageSettings())
 
     @property
     def quotas(self) -> tuple[QuotaSettings, ...]:

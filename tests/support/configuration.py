@@ -1,12 +1,24 @@
 """Configuration files as text, read with made-up provider kinds."""
 
+from collections.abc import Mapping
 from random import Random
+from typing import Any
 
 import pytest
 
 from gateway.access import Key
 from gateway.config import Config, ConfigError, parse
-from gateway.contract.provider import AnyProvider, Provider, ProviderSettings
+from gateway.contract.errors import ProviderError
+from gateway.contract.provider import (
+    AnyProvider,
+    Body,
+    Operation,
+    Provider,
+    ProviderSettings,
+    Reader,
+    Target,
+    UpstreamRequest,
+)
 from gateway.registry import UnknownKind
 
 KEY = Key.generate(Random(11)).reveal()
@@ -49,16 +61,36 @@ class BilledSettings(ProviderSettings):
     bill_to: str = ""
 
 
-class Plain(Provider[ProviderSettings]):
-    """A kind without settings of its own."""
+class _Silent(Provider[Any]):
+    """Is only ever configured."""
+
+    def encode(self, operation: Operation, body: Body, target: Target) -> UpstreamRequest:
+        raise AssertionError("never asked")
+
+    def reader(self, operation: Operation, body: Body, *, stream: bool) -> Reader:
+        raise AssertionError("never read")
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        raise AssertionError("never answers")
+
+
+class Plain(_Silent):
+    """A kind without settings of its own, and with a price list."""
 
     Settings = ProviderSettings
 
+    def price_list(self, model: str) -> tuple[str, str] | None:
+        return "plain", model
 
-class Billed(Provider[BilledSettings]):
-    """A kind with one setting of its own."""
+
+class Billed(_Silent):
+    """A kind with one setting of its own, and without a price list."""
 
     Settings = BilledSettings
+
+    @property
+    def is_active(self) -> bool:
+        return bool(self.settings.bill_to)
 
 
 def provider_class(kind: str) -> type[AnyProvider]:

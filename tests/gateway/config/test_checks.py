@@ -30,6 +30,16 @@ from tests.support.configuration import GOOD, KEY, configured, line_of, refused
         ("{provider: b, model: two, w", "{provider: a, model: one, w", "same target as one above"),
         ("${WEB_KEY:-}", "${ACME_KEY}", "is the same key as tenants.acme.keys[0]"),
         ("max_output: 100", "", "models.chat: needs max_output, as plan counted limits the tokens"),
+        (
+            "concurrency: 3}",
+            "models: {chta: {requests: 1/minute}}}",
+            "plans.counted.models.chta: no model chta; did you mean chat?",
+        ),
+        (
+            "{tokens: 1000/minute",
+            '{budget: "5 EUR/day"',
+            "is no budget; write it like",
+        ),
     ],
 )
 def test_parts_that_disagree_are_told_with_place(part: str, wrong: str, told: str | None) -> None:
@@ -64,6 +74,29 @@ def test_without_a_token_limit_no_model_needs_max_output() -> None:
     text = GOOD.replace("max_output: 100", "").replace(", plan: counted", "")
 
     assert configured(text).models["chat"].max_output is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [
+        ('budget: "1 USD/day"', "money"),
+        ("models: {chat: {tokens: 5/minute}}", "tokens"),
+        ('models: {chat: {budget: "1 USD/day"}}', "money"),
+    ],
+)
+def test_a_budget_or_a_models_own_limit_needs_a_bound_as_well(limits: str, what: str) -> None:
+    text = GOOD.replace("max_output: 100", "").replace("tokens: 1000/minute", limits)
+
+    (told,) = refused(text, WEB_KEY=KEY, ACME_KEY="")
+    assert f"models.chat: needs max_output, as plan counted limits the {what} of tenant" in told
+
+
+def test_a_models_own_limit_asks_nothing_of_other_models() -> None:
+    text = GOOD.replace(
+        "tokens: 1000/minute", "models: {org/other:latest: {tokens: 5/minute}}"
+    ).replace("max_output: 100", "")
+
+    assert configured(text, WEB_KEY=KEY, ACME_KEY="").models["chat"].max_output is None
 
 
 def test_a_tenant_that_may_use_all_models_under_a_token_limit_needs_all_bounded() -> None:

@@ -1,12 +1,23 @@
 import time
 from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.document import MAX_BYTES, MAX_DEPTH, Document, read
+from gateway.config.document import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    Document,
+    Fraction,
+    as_decimal,
+    as_float,
+    contents,
+    read,
+)
 from gateway.config.faults import ConfigError
 
 SET = {"NAME": "value", "EMPTY": "", "N": "5", "REF": "${NAME}", "LINES": "a\nb"}
@@ -204,6 +215,28 @@ def test_a_place_knows_its_line_or_that_of_what_is_around_it() -> None:
     assert read.line(("b", "c", 7)) == 3
     assert read.line(("b", "missing")) == 2
     assert read.line(("missing",)) == 1
+
+
+def test_numbers_are_floats_unless_their_decimals_matter() -> None:
+    text = b"{a: 0.1, b: 1_000.50, c: 3, d: 1.5e+3}"
+
+    assert read(text, "f", {}).data == {"a": 0.1, "b": 1000.5, "c": 3, "d": 1500.0}
+    exact = read(text, "f", {}, fraction=as_decimal).data
+    assert exact == {"a": Decimal("0.1"), "b": Decimal("1000.50"), "c": 3, "d": Decimal(1500)}
+
+
+@pytest.mark.parametrize("number", [".inf", "-.INF", ".nan", "1:30.5"])
+@pytest.mark.parametrize("fraction", [as_float, as_decimal])
+def test_a_number_that_is_none_is_told_however_it_is_read(number: str, fraction: Fraction) -> None:
+    with pytest.raises(ConfigError, match="write numbers in plain decimals"):
+        read(f"a: {number}".encode(), "f", {}, fraction=fraction)
+
+
+def test_no_more_of_a_file_is_read_than_can_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    file.write_bytes(b"#" * (MAX_BYTES + 100))
+
+    assert len(contents(file)) == MAX_BYTES + 1
 
 
 def test_a_fault_does_not_show_what_a_variable_says() -> None:

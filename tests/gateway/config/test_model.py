@@ -2,6 +2,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.config.model import ModelName, Name
+from gateway.pricing import FREE, Prices
 from tests.support.configuration import SECRET, configured
 
 
@@ -28,3 +29,13 @@ def test_a_configuration_cannot_be_changed_and_shows_no_credential() -> None:
     with pytest.raises(ValidationError):
         config.models = {}
     assert SECRET not in f"{config!r}{config}{config.model_dump_json()}"
+
+
+def test_prices_are_part_of_a_snapshot_and_of_no_file() -> None:
+    config = configured()
+    priced = config.with_prices(Prices({"a/one": FREE}))
+
+    assert priced.prices.of("a/one") is FREE
+    assert config.prices.of("a/one") is None
+    assert priced != config
+    assert priced.model_dump() == config.model_dump()

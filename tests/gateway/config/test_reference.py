@@ -46,5 +46,7 @@ def test_nested_and_repeated_settings_are_told_by_their_path() -> None:
         "models.<name>.timeouts.stall",
         "tenants.<name>.keys[].key_hash",
         "http.cors.origins",
+        "plans.<name>.models.<name>.budget",
+        "targets.<name>.tiers[].above",
     ):
         assert f"| `{path}` |" in PAGE

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -12,6 +14,7 @@ import pytest
 from gateway.access import Access, Caller, ConfiguredKeys, Key, Peppers
 from gateway.config import Config, ConfigError, load, reference, schema
 from gateway.contract.errors import InvalidKey
+from gateway.pricing.catalogue import Catalogue
 from gateway.registry import Registry
 
 FILES = Path(__file__).parents[3] / "config"
@@ -31,8 +34,11 @@ provider_class = Registry.load().find
 OURS = ("huggingface", "openai", "vllm")
 
 
+LISTED = Catalogue(datetime(2026, 11, 1, tzinfo=UTC)).find
+
+
 def loaded(file: Path, environ: Mapping[str, str]) -> Config:
-    return load(file, environ, provider_class)
+    return load(file, environ, provider_class, LISTED)
 
 
 def caller_of(config: Config, key: str) -> Caller:
@@ -62,6 +68,33 @@ def test_the_default_file_starts_without_any_credential() -> None:
         "vllm-a",
         "vllm-b",
     ]
+
+
+def test_what_the_default_file_has_commented_out_works_as_well(tmp_path: Path) -> None:
+    shown = re.sub(
+        r"^( *)# (?=(budget|models|  gpt-4o-mini|pricing|  file|  unpriced|image_tokens)\b.*)",
+        r"\1",
+        (FILES / "gateway.yaml").read_text(),
+        flags=re.MULTILINE,
+    )
+    (tmp_path / "gateway.yaml").write_text(shown)
+    shutil.copy(FILES / "prices.yaml", tmp_path)
+
+    config = loaded(tmp_path / "gateway.yaml", ENVIRON | {"LOCKGATE_DEMO_KEY": KEY.reveal()})
+
+    assert config.plans["default"].budget == "20 USD/month; 1 USD/day"
+    assert "gpt-4o-mini" in config.plans["default"].models
+    assert config.models["chat-small"].image_tokens
+    targets = [f"{t.provider}/{t.model}" for m in config.models.values() for t in m.targets]
+    assert all(config.prices.of(target) for target in targets)
+
+
+def test_the_example_with_budgets_has_prices() -> None:
+    config = loaded(FILES / "examples" / "openai-only.yaml", ENVIRON)
+
+    price = config.prices.of("openai/gpt-4o-mini")
+    assert price is not None
+    assert price.source.startswith("genai-prices")
 
 
 def test_a_credential_makes_its_provider_active() -> None:
