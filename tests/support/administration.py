@@ -1,11 +1,13 @@
 """
 Administration over a real database, without the rest of the gateway.
 
-    async with administered(database) as office, office.client(office.owner) as http:
+    office = office_of(database)
+    async with office.client() as http:
         await http.post("/admin/v1/tenants", json={"id": "acme"})
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,9 +21,10 @@ from sqlalchemy import insert, select
 
 from gateway.access import Key, KeySettings, Peppers, TenantSettings, issue
 from gateway.admin.actor import Actor, Role
-from gateway.admin.administration import Administration
+from gateway.admin.administration import Administration, Change, View
 from gateway.admin.configured import Configured
 from gateway.admin.deps import Parts
+from gateway.admin.keys import Verifier
 from gateway.admin.passwords import Passwords
 from gateway.admin.routers import admin_routers
 from gateway.admin.sessions import Sessions
@@ -54,6 +57,11 @@ CONFIGURED = Configured(
     },
     models=frozenset({"chat", "embed", "org/other:latest"}),
 )
+
+
+def verifier(number: int = 1) -> Verifier:
+    """What would be kept of one key or another."""
+    return Verifier(f"key{number:09}", bytes([number]) * 32, PEPPERS.current.name)
 
 
 class Clock:
@@ -90,6 +98,14 @@ class Office:
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(self.api), base_url="http://gateway", headers=headers
         )
+
+    def view(self, actor: Actor = OWNER) -> AbstractAsyncContextManager[View]:
+        """What the actor sees."""
+        return self.administration.reading(actor)
+
+    def change(self, actor: Actor = OWNER) -> AbstractAsyncContextManager[Change]:
+        """A change that the actor makes."""
+        return self.administration.writing(actor)
 
     async def operator(
         self, name: str, role: Role, tenant: str | None = None, *, disabled: bool = False
