@@ -13,8 +13,16 @@ from .headers import credential
 from .holders import Holders
 from .key import SCANNER, Key
 from .networks import Network, is_within, networks_of
-from .pepper import Pepper, Peppers, load_pepper, load_peppers
-from .settings import ALL_MODELS, SCOPES, KeySettings, Scope, TenantId, TenantSettings
+from .pepper import Pepper, Peppers, load_pepper
+from .settings import (
+    ALL_MODELS,
+    SCOPES,
+    KeySettings,
+    NetworkText,
+    Scope,
+    TenantId,
+    TenantSettings,
+)
 from .stored import Clocks, StoredKeys
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
     "StoredKeys",
     "Holders",
     "Network",
+    "NetworkText",
     "is_within",
     "networks_of",
     "credential",
@@ -39,7 +48,6 @@ __all__ = [
     "Pepper",
     "Peppers",
     "load_pepper",
-    "load_peppers",
     "ALL_MODELS",
     "SCOPES",
     "Scope",

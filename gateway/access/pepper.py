@@ -80,11 +80,6 @@ def load_pepper(given: SecretStr, state_dir: Path) -> bytes:
     return pepper
 
 
-def load_peppers(given: SecretStr, older: SecretStr, state_dir: Path) -> tuple[bytes, ...]:
-    """The pepper as `load_pepper` finds it, then the older ones, which spaces divide."""
-    return (load_pepper(given, state_dir), *older.get_secret_value().encode().split())
-
-
 def _write(path: Path, content: bytes) -> None:
     """Written whole under another name first, so that two starts at once can't read half of it."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from ..access import Access, Caller, Scope
 from ..contract.errors import InvalidKey
 from ..gates import Gate
+from .addresses import ClientAddresses
 
 
 class CallerGate(Gate):
@@ -15,20 +16,27 @@ class CallerGate(Gate):
 
     access = "caller"
 
-    def __init__(self, keys: Access, scope: Scope = "inference") -> None:
+    def __init__(
+        self,
+        keys: Access,
+        scope: Scope = "inference",
+        *,
+        addresses: ClientAddresses = ClientAddresses(),  # noqa: B008 - immutable
+    ) -> None:
         self._keys = keys
         self._scope = scope
+        self._addresses = addresses
 
     async def __call__(self, request: Request) -> Caller:
         """
         Raises:
             InvalidKey: nobody who is known.
-            PermissionDenied: a key that is not for this, or not from there.
+            PermissionDenied: a key that is suspended, not for this, or not from there.
+            StoreUnavailable: nobody knows whether there is such a key.
+            TooManyFailures: too many wrong keys came from there.
         """
-        client = request.scope["client"]
-        return await self._keys.caller(
-            request.scope["headers"], client[0] if client else None, self._scope
-        )
+        scope = request.scope
+        return await self._keys.caller(scope["headers"], self._addresses(scope), self._scope)
 
 
 class OperatorGate(Gate):

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from ..contract.errors import GatewayError, InternalError, InvalidRequest, ProviderError
 from ..limits import ratelimit_headers
 from ..pipeline import Answer, ClientHungUp, Pipeline, Request
+from .addresses import ClientAddresses
 from .body import read_body
 from .errors import Headers, error_headers
 from .hang_up import watch
@@ -42,6 +43,7 @@ class Inference:
         self._route = route
         self._pipeline = pipeline
         self._settings = settings
+        self._addresses = ClientAddresses(settings.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; returns when its last byte is out, or its client gone."""
@@ -61,8 +63,7 @@ class Inference:
 
     async def _answer(self, request: Request, scope: Scope, receive: Receive, relay: Relay) -> None:
         headers = scope["headers"]
-        client = scope["client"]
-        caller = await request.identify(headers, client[0] if client else None)
+        caller = await request.identify(headers, self._addresses(scope))
         content = await read_body(
             receive,
             headers,

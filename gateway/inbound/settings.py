@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..access import NetworkText
 from ..contract.duration import Duration
 
 
@@ -40,6 +41,11 @@ class HttpSettings(BaseModel):
         description="On SIGTERM: time that requests on their way may take to finish.",
     )
     cors: CorsSettings = Field(default=CorsSettings())
+    trusted_proxies: tuple[NetworkText, ...] = Field(
+        default=(),
+        description="Networks of proxies in front, such as 10.0.0.0/8: where a request comes "
+        "from is what they say in `X-Forwarded-For`. Default: none, it is the peer.",
+    )
 
 
 class OpsSettings(BaseModel):

@@ -14,7 +14,6 @@ from gateway.access.pepper import (
     Peppers,
     existing_pepper,
     load_pepper,
-    load_peppers,
 )
 
 NONE = SecretStr("")
@@ -75,13 +74,6 @@ def test_starts_at_the_same_time_agree(tmp_path: Path) -> None:
 
     for number in range(4):
         assert len(set(found[number * 8 : number * 8 + 8])) == 1
-
-
-def test_older_peppers_come_after_the_one_in_use(tmp_path: Path) -> None:
-    older = SecretStr(" one  two\n")
-
-    assert load_peppers(SecretStr("new"), older, tmp_path) == (b"new", b"one", b"two")
-    assert load_peppers(SecretStr("new"), NONE, tmp_path) == (b"new",)
 
 
 def test_a_pepper_that_is_given_twice_is_tried_once() -> None:
