@@ -17,6 +17,7 @@ from .pepper import Pepper, Peppers, load_pepper
 from .settings import (
     ALL_MODELS,
     SCOPES,
+    AccessSettings,
     KeySettings,
     NetworkText,
     Scope,
@@ -51,6 +52,7 @@ __all__ = [
     "ALL_MODELS",
     "SCOPES",
     "Scope",
+    "AccessSettings",
     "KeySettings",
     "TenantId",
     "TenantSettings",

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from .failures import rate_of
 from .key import Key, read_stored
 from .networks import networks_of
 from .pepper import Pepper
@@ -142,3 +143,25 @@ def narrowed(models: frozenset[str], own: Iterable[str] | None) -> frozenset[str
     if ALL_MODELS in mine:
         return models
     return mine if ALL_MODELS in models else mine & models
+
+
+def _is_a_rate(text: str) -> str:
+    rate_of(text)
+    return text
+
+
+class AccessSettings(BaseModel):
+    """What becomes of keys that are not known, and of those that are no longer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    failures: Annotated[str, AfterValidator(_is_a_rate)] = Field(
+        default="60/minute",
+        description="Unknown keys that an address may try; beyond it, keys that are not in memory "
+        "are answered 429 without looking them up.",
+    )
+    on_revoke: Literal["cut", "finish"] = Field(
+        default="cut",
+        description="What becomes of the requests that run by a key which is disabled or removed, "
+        "or whose project or tenant is suspended or removed.",
+    )

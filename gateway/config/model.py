@@ -16,7 +16,7 @@ from pydantic import (
     SerializeAsAny,
 )
 
-from ..access import ALL_MODELS, TenantId, TenantSettings
+from ..access import ALL_MODELS, AccessSettings, TenantId, TenantSettings
 from ..contract.provider import ProviderSettings
 from ..health import HealthSettings
 from ..inbound.settings import HttpSettings, OpsSettings
@@ -55,6 +55,9 @@ class Config(BaseModel):
     )
     tenants: Mapping[TenantId, TenantSettings] = Field(
         default={}, description="Who may use the gateway, for small installations."
+    )
+    access: AccessSettings = Field(
+        default=AccessSettings(), description="What becomes of keys that are wrong or revoked."
     )
     limits: LimitsSettings = Field(
         default=LimitsSettings(), description="How limits are kept and what happens without Redis."

@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.access.key import Key
-from gateway.access.settings import KeySettings, TenantId, TenantSettings
+from gateway.access.settings import AccessSettings, KeySettings, TenantId, TenantSettings
 
 KEY = Key.generate(Random(5))
 PEPPER = b"a pepper of the tests"
@@ -92,3 +92,16 @@ def test_a_key_may_use_its_own_models_within_its_tenants(
     )
 
     assert settings.models_of(settings.keys[0]) == allowed
+
+
+@pytest.mark.parametrize(
+    "written", [{"failures": "many"}, {"failures": "0/minute"}, {"on_revoke": "never"}, {"x": 1}]
+)
+def test_access_that_makes_no_sense_is_refused(written: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        AccessSettings.model_validate(written)
+
+
+def test_running_requests_of_a_revoked_key_are_cut_unless_it_says_otherwise() -> None:
+    assert AccessSettings().on_revoke == "cut"
+    assert AccessSettings(on_revoke="finish").on_revoke == "finish"
