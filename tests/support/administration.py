@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from typing import Any
 
@@ -89,8 +89,14 @@ class Office:
     sessions: Sessions
     passwords: Passwords
     throttle: Throttle
-    api: FastAPI
     hashes: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def api(self) -> FastAPI:
+        """The application; it takes a while to build, so only those wait who ask over HTTP."""
+        issued = partial(issue, PEPPERS)
+        parts = Parts(self.administration, self.sessions, self.passwords, issued)
+        return create_api(admin_routers(parts), docs=True, inference=())
 
     def client(self, token: str | None = BOOTSTRAP) -> httpx.AsyncClient:
         """Somebody with that token; None is nobody."""
@@ -150,6 +156,4 @@ def office_of(database: Database, configured: Configured = CONFIGURED) -> Office
     tokens = Tokens(SecretStr(SECRET), now=clock, new_id=lambda: f"token-{next(ids)}")
     passwords, throttle = Passwords(), Throttle()
     sessions = Sessions(administration, tokens, passwords, throttle, SecretStr(BOOTSTRAP))
-    parts = Parts(administration, sessions, passwords, partial(issue, PEPPERS))
-    api = create_api(admin_routers(parts), docs=True, inference=())
-    return Office(database, clock, log, administration, sessions, passwords, throttle, api)
+    return Office(database, clock, log, administration, sessions, passwords, throttle)
