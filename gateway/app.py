@@ -10,8 +10,9 @@ import gc
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import replace
 from importlib import import_module
 from random import Random
 from types import ModuleType
@@ -22,14 +23,14 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from . import __version__
-from .access import Access, ConfiguredKeys, Peppers
+from .access import Access, Peppers
+from .access.holders import Holders
 from .config import Config, load
-from .contract.errors import Draining
+from .contract.errors import AccessRevoked, Draining
 from .health import Health
 from .inbound import GatewayStatus
-from .limits import Plans
+from .limits import Plans, PlanSettings
 from .pipeline import Pipeline, Snapshot, Tariff, Tools
-from .pricing import Prices
 from .registry import Registry
 from .routing import Routes
 from .server import Listener, Patience, bind, serve_listeners
@@ -40,7 +41,8 @@ from .telemetry.metrics import Metrics
 from .telemetry.redaction import Redaction
 from .telemetry.sink import LogSink
 from .upstream import RelayTransport, Upstream
-from .wiring import Stores, Surfaces, peppers_of, secrets_of, watch
+from .wiring import Stores, Surfaces, administration_of, peppers_of, secrets_of, watch
+from .wiring.price_lists import public_lists
 
 if TYPE_CHECKING:
     from .telemetry.spans import Tracing
@@ -69,24 +71,37 @@ class Gateway:
         self._pipe = LogPipe(
             self._sink, self._redaction, style=settings.log_format, level=settings.log_level
         )
-        self._stores = Stores(settings, config)
+        self._stores = Stores(settings, config, peppers, self._use_plans)
         self._health = Health(config.health, targets, clock=time.monotonic)
         self._transport = RelayTransport(config.upstream)
         self._metrics = Metrics(version=__version__, models=config.models, targets=targets)
         self._tracing = _tracing(self._redaction)
-        access = Access(ConfiguredKeys(config.tenants, peppers[0]), Peppers(*peppers))
+        access = Access(self._stores.keys, Peppers(*peppers))
         self.pipeline = Pipeline(
             Snapshot(
                 routes=routes,
                 access=access,
                 plans=Plans(config.plans, config.limits),
-                tariff=Tariff(Prices({}), strict=config.limits.token_estimate == "strict"),  # noqa: S105 - no password
+                tariff=Tariff(
+                    config.prices,
+                    strict=config.limits.token_estimate == "strict",  # noqa: S105 - no password
+                ),
             ),
             self._tools(),
         )
+        self._stores.keys.on_revoked(self._revoke)
         self._status = GatewayStatus(self._health.states, self._stores.reachable, time.monotonic)
         surfaces = Surfaces(
-            settings, config, self.pipeline, access, self._status, self._metrics.render
+            settings=settings,
+            config=config,
+            pipeline=self.pipeline,
+            access=access,
+            status=self._status,
+            stores=self._stores,
+            administration=administration_of(
+                settings, lambda: self.config, self._stores, Peppers(*peppers)
+            ),
+            metrics=self._metrics.render,
         )
         self.admin = surfaces.admin()
         self.data = surfaces.data(self._lifespan)
@@ -111,6 +126,15 @@ class Gateway:
         """End the requests that are still on their way, each with one error."""
         self.pipeline.cut(Draining("The gateway is shutting down."))
 
+    def prepare(self) -> None:
+        """
+        Look at the database before anything is served, so that a refusal is one line.
+
+        Raises:
+            SchemaRefused: its schema is not this version's.
+        """
+        asyncio.run(self._stores.prepare())
+
     def patience(self) -> Patience:
         """How long a shutdown waits."""
         http = self.config.http
@@ -118,6 +142,18 @@ class Gateway:
         return Patience(
             delay=default if http.drain_delay is None else http.drain_delay,
             drain=http.drain_timeout,
+        )
+
+    def _use_plans(self, plans: Mapping[str, PlanSettings]) -> None:
+        """From now on requests are held to these; those under way keep what they began with."""
+        made = Plans(plans, self.config.limits)
+        self.pipeline.snapshot = replace(self.pipeline.snapshot, plans=made)
+
+    def _revoke(self, holders: Holders) -> None:
+        """End the requests of those whose keys have stopped working."""
+        self.pipeline.cut_where(
+            lambda record: holders.include(record.tenant, record.project or None, record.key),
+            AccessRevoked(),
         )
 
     def _tools(self) -> Tools:
@@ -130,7 +166,7 @@ class Gateway:
             observers=observers if self._tracing is None else (*observers, self._tracing),
             chance=Random(),  # noqa: S311 - nothing that it draws is a secret
             clock=time.monotonic,
-            ledger_is_full=lambda: False,
+            ledger_is_full=lambda: self._stores.ledger.full,
         )
 
     @asynccontextmanager
@@ -164,7 +200,7 @@ def load_config(settings: Settings, registry: Registry) -> Config:
     Raises:
         ConfigError: it can't be used.
     """
-    return load(settings.config, os.environ, registry.find)
+    return load(settings.config, os.environ, registry.find, public_lists())
 
 
 def create_app(settings: Settings, config: Config | None = None) -> Gateway:
@@ -220,6 +256,7 @@ def _settle_collector() -> None:
 
 def run(settings: Settings, gateway: Gateway, ready: Callable[[str], None] = _announce) -> None:
     """Serve a gateway that is built already; `ready` is called with the address."""
+    gateway.prepare()
     _settle_collector()
     with ExitStack() as sockets:
         listeners = [Listener(gateway, sockets.enter_context(bind(settings.host, settings.port)))]

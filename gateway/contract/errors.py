@@ -9,6 +9,7 @@ shown to clients and therefore never holds a credential, an upstream's address o
         InvalidRequest          400
         RequestExceedsLimit     400
         InvalidKey              401
+        AccessRevoked           401
         PermissionDenied        403
         UnknownModel            404
         BodyTooSlow             408
@@ -96,6 +97,15 @@ class InvalidKey(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("Incorrect API key provided.")
+
+
+class AccessRevoked(GatewayError):
+    """The key was disabled or its tenant suspended while the request was on its way."""
+
+    status, code = 401, "access_revoked"
+
+    def __init__(self) -> None:
+        super().__init__("The key that began this request has been revoked.")
 
 
 class PermissionDenied(GatewayError):

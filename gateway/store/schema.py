@@ -5,6 +5,7 @@ SQLite is brought to the newest version when it is opened for serving; PostgreSQ
 `lockgate migrate`, because replicas of two versions may share it.
 """
 
+import asyncio
 from enum import Enum
 from importlib import import_module
 
@@ -69,7 +70,8 @@ async def prepare(url: str) -> None:
         )
         raise SchemaRefused(f"LOCKGATE_DATABASE_URL: the database {what}; run `lockgate migrate`")
     # Alembic takes long to load.
-    await import_module("gateway.store.migrate").migrate(url)
+    migrations = await asyncio.to_thread(import_module, "gateway.store.migrate")
+    await migrations.migrate(url)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -1,47 +1,152 @@
 """
 What the gateway keeps things in, opened together and closed in reverse.
 
-A library that takes long to load is loaded only where its store is used.
+Rows of the ledger come from the limiter, so the ledger outlives it; keys and plans follow the
+database's feed. A library that takes long to load is loaded only where its store is used.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import structlog
+
+from ..access import ConfiguredKeys, Peppers
+from ..access.stored import StoredKeys
+from ..admin.audit import AuditHead
 from ..config import Config
-from ..limits import Limiter, MemoryLimiter
+from ..contract.errors import StoreUnavailable
+from ..ledger.ledger import Ledger
+from ..limits import Books, Limiter, MemoryLimiter, PlanSettings
 from ..settings import Settings, StartRefused
+from ..store import schema
+from ..store.audit import AuditLog
+from ..store.database import Database
+from ..store.feed import Feed
+from ..store.identities import Identities
+from ..store.usage import UsageQuery, UsageRow, usage
+from .plan_book import PlanBook
 
 if TYPE_CHECKING:
     from ..redis import Redis
 
+AGAIN = 1.0
+"""Seconds until a database that was out of reach at the start is tried again."""
+
+_log = structlog.stdlib.get_logger("lockgate.stores")
+
 
 class Stores:
     """
-    Redis, where there is one, and the limiter that is kept on it or in this process.
+    The database and what is kept in it; Redis, where there is one; and the limiter.
 
-    Making it opens nothing.
+    Making it opens nothing. `use_plans` is told of all plans by name, whenever they change.
     """
 
-    def __init__(self, settings: Settings, config: Config) -> None:
-        self._redis = _redis(settings, config)
-        self.limiter: Limiter = (
-            MemoryLimiter() if self._redis is None else _shared(self._redis, config)
+    def __init__(
+        self,
+        settings: Settings,
+        config: Config,
+        peppers: tuple[bytes, ...],
+        use_plans: Callable[[Mapping[str, PlanSettings]], None],
+    ) -> None:
+        self._url = settings.store_url
+        self._is_prepared = False
+        self.database = Database(self._url)
+        self.feed = Feed(self.database)
+        self.audit = AuditLog.of(*peppers)
+        self.ledger = Ledger(self.database, config.ledger)
+        self.keys = StoredKeys(
+            ConfiguredKeys(config.tenants, peppers[0]),
+            Identities(self.database),
+            self.feed,
+            Peppers(*peppers),
         )
+        self._plans = PlanBook(config.plans, self.database, use_plans)
+        self.feed.subscribe(self._plans.heed)
+        books = Books(spent=self.ledger, outbox=self.ledger.put)
+        self._redis = _redis(settings, config)
+        self.limiter = (
+            MemoryLimiter(books=books)
+            if self._redis is None
+            else _shared(self._redis, config, books)
+        )
+        self._audit_head = AuditHead(self.database)
+
+    async def prepare(self) -> None:
+        """
+        Make sure, once, that the database has this version's schema.
+
+        Raises:
+            SchemaRefused: it has not, and is not ours to change.
+        """
+        if self._is_prepared:
+            return
+        try:
+            await schema.prepare(self._url)
+        except StoreUnavailable:
+            return  # it is looked at again as soon as it can be reached
+        self._is_prepared = True
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """Between its two ends everything is reached, or known to be out of reach."""
+        await self.prepare()
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.database)
+            await stack.enter_async_context(self.ledger)
             if self._redis is not None:
                 stack.push_async_callback(self._redis.aclose)
             await stack.enter_async_context(self.limiter)
+            await stack.enter_async_context(self._following())
+            await stack.enter_async_context(self._plans)
+            await stack.enter_async_context(self.keys)
+            await stack.enter_async_context(self._audit_head)
             yield
+
+    async def usage(self, query: UsageQuery) -> list[UsageRow]:
+        """
+        Sums over the ledger.
+
+        Raises:
+            StoreUnavailable: the database is out of reach.
+        """
+        async with self.database.reading() as connection:
+            return await usage(connection, query)
 
     def reachable(self) -> Mapping[str, bool]:
         """By name, whether each store that is used answers."""
-        return {} if self._redis is None else {"redis": self.limiter.reachable}
+        states = {"database": self._is_prepared and self.database.reachable}
+        if self._redis is not None:
+            states["redis"] = self.limiter.reachable
+        return states
+
+    @asynccontextmanager
+    async def _following(self) -> AsyncIterator[None]:
+        """Follow the feed: at once, or from when the database has been looked at."""
+        if self._is_prepared:
+            async with self.feed:
+                yield
+            return
+        late = asyncio.get_running_loop().create_task(self._follow_late())
+        try:
+            yield
+        finally:
+            late.cancel()
+            await asyncio.gather(late, return_exceptions=True)
+
+    async def _follow_late(self) -> None:
+        while not self._is_prepared:
+            await asyncio.sleep(AGAIN)
+            try:
+                await self.prepare()
+            except schema.SchemaRefused as refused:
+                _log.error("schema_refused", reason=str(refused))
+                return
+        async with self.feed:
+            await asyncio.get_running_loop().create_future()  # until it is cancelled
 
 
 def _redis(settings: Settings, config: Config) -> "Redis | None":
@@ -57,6 +162,8 @@ def _redis(settings: Settings, config: Config) -> "Redis | None":
     return opened
 
 
-def _shared(redis: "Redis", config: Config) -> Limiter:
-    limiter: Limiter = import_module("gateway.limits.redis").RedisLimiter(redis, config.limits)
+def _shared(redis: "Redis", config: Config, books: Books) -> Limiter:
+    limiter: Limiter = import_module("gateway.limits.redis").RedisLimiter(
+        redis, config.limits, books=books
+    )
     return limiter

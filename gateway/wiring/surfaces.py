@@ -5,7 +5,7 @@ Operations and administration are on the administration's own listener where the
 beside the data plane.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,9 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from ..access import Access
+from ..access import Access, Caller
+from ..admin.deps import Parts
+from ..admin.routers import admin_routers
 from ..config import Config
 from ..inbound import (
     INFERENCE,
@@ -28,9 +30,12 @@ from ..inbound import (
     operations_router,
     probes_router,
 )
+from ..inbound.own import own_router
 from ..inbound.settings import CorsSettings
+from ..limits import Limit, Standing
 from ..pipeline import Pipeline
 from ..settings import Settings
+from .stores import Stores
 
 _EXPOSED = ("x-request-id", "x-client-request-id", "x-lockgate-model", "retry-after")
 """Response headers that a web page may read, where CORS allows it to call."""
@@ -45,6 +50,8 @@ class Surfaces:
     pipeline: Pipeline
     access: Access
     status: GatewayStatus
+    stores: Stores
+    administration: Parts
     metrics: Callable[[str], tuple[bytes, str]]
 
     def admin(self) -> ASGIApp | None:
@@ -59,9 +66,11 @@ class Surfaces:
     def data(self, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> ASGIApp:
         """The data plane's application; the lifespan of everything is its own."""
         pipeline = self.pipeline
-        gate = CallerGate(self.access)
         routers = [
-            models_router(lambda: pipeline.snapshot.routes, gate, created=_today()),
+            models_router(
+                lambda: pipeline.snapshot.routes, CallerGate(self.access), created=_today()
+            ),
+            own_router(CallerGate(self.access, "usage:read"), self._standings, self.stores.usage),
             probes_router(self.status),
         ]
         if self.settings.admin_address is None:
@@ -75,7 +84,21 @@ class Surfaces:
     def _operators(self) -> list[APIRouter]:
         """What operators and administrators may call."""
         operator = OperatorGate(self.settings.admin_token, public=self.config.ops.public)
-        return [operations_router(self.status, self.metrics, operator)]
+        return [
+            operations_router(self.status, self.metrics, operator),
+            *admin_routers(self.administration),
+        ]
+
+    async def _standings(self, caller: Caller) -> Sequence[tuple[str | None, Standing]]:
+        """How all limits of a caller stand, those of single models with their names."""
+        snapshot = self.pipeline.snapshot
+        models: dict[Limit, str | None] = {}
+        for route in snapshot.routes:
+            if caller.may_use(route.model):
+                for limit in snapshot.plans.limits_of(caller.levels, route.model):
+                    models[limit] = route.model if "/" in limit.scope else None
+        standings = await self.pipeline.limiter.standings(caller.tenant, tuple(models))
+        return [(models[each.limit], each) for each in standings]
 
     @property
     def _docs(self) -> bool:

@@ -19,6 +19,7 @@ TABLE: list[tuple[GatewayError | ProviderError, int, str, str | None, bool]] = [
     (errors.InvalidRequest("told", code="invalid_json"), 400, INVALID, "invalid_json", False),
     (errors.RequestExceedsLimit("told"), 400, INVALID, "request_exceeds_limit", False),
     (errors.InvalidKey(), 401, INVALID, "invalid_api_key", False),
+    (errors.AccessRevoked(), 401, INVALID, "access_revoked", False),
     (
         errors.PermissionDenied("told", code="insufficient_scope"),
         403, INVALID, "insufficient_scope", False,

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,15 +8,24 @@ import openai
 import pytest
 
 from gateway.app import Gateway
-from tests.support.application import NARROW_KEY, UNKNOWN_KEY, bearer, built, client, listening
+from tests.support.application import (
+    NARROW_KEY,
+    UNKNOWN_KEY,
+    bearer,
+    built,
+    client,
+    listening,
+    running,
+)
 
 NAIVE = 'na\u00efve "chat"'
 EVERY = ["chat", "org/other:latest", NAIVE, "closed"]
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Gateway:
-    return built(tmp_path)
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    async with running(tmp_path) as gateway:
+        yield gateway
 
 
 @pytest.fixture
@@ -96,9 +106,9 @@ async def test_without_a_key_nothing_is_told(http: httpx.AsyncClient, path: str)
     assert len({answer.content for answer in answers}) == 1
 
 
-async def test_openais_sdk_lists_and_finds_models(gateway: Gateway) -> None:
+async def test_openais_sdk_lists_and_finds_models(tmp_path: Path) -> None:
     async with (
-        listening(gateway) as url,
+        listening(await asyncio.to_thread(built, tmp_path)) as url,
         openai.AsyncOpenAI(api_key=NARROW_KEY, base_url=f"{url}/v1", max_retries=0) as sdk,
     ):
         assert [model.id async for model in sdk.models.list()] == ["chat", "org/other:latest"]

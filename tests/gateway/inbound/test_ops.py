@@ -15,8 +15,11 @@ OPERATOR = bearer(TOKEN)
 
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
-    async with running_simulator(answer_tokens=2) as sim:
-        yield await asyncio.to_thread(built, tmp_path, sim=sim.url)
+    async with (
+        running_simulator(answer_tokens=2) as sim,
+        running(tmp_path, sim=sim.url) as gateway,
+    ):
+        yield gateway
 
 
 @pytest.fixture
@@ -67,7 +70,10 @@ async def test_the_detail_names_every_component(http: httpx.AsyncClient, prefix:
 
     assert answer.status_code == 200
     assert answer.json().keys() == {"status", "version", "uptime", "components"}
-    assert answer.json()["components"] == {"target sim/demo-model": {"status": "up", "detail": ""}}
+    assert answer.json()["components"] == {
+        "database": {"status": "up", "detail": ""},
+        "target sim/demo-model": {"status": "up", "detail": ""},
+    }
 
 
 async def test_a_failing_target_shows_in_the_detail(tmp_path: Path) -> None:

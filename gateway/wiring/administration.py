@@ -1,0 +1,46 @@
+"""The parts that routes of administration work with."""
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from ..access import Peppers, issue
+from ..admin.administration import Administration
+from ..admin.configured import Configured
+from ..admin.deps import Parts
+from ..admin.passwords import Passwords
+from ..admin.sessions import Sessions
+from ..admin.throttle import Throttle
+from ..admin.tokens import Tokens
+from ..config import Config
+from ..settings import Settings
+from .stores import Stores
+
+
+def administration_of(
+    settings: Settings, config: Callable[[], Config], stores: Stores, peppers: Peppers
+) -> Parts:
+    """What is administered is in the stores; what the configuration says is shown beside it."""
+    administration = Administration(
+        stores.database, stores.audit, configured=lambda: _configured(config()), now=_now
+    )
+    passwords = Passwords()
+    tokens = Tokens(_signing(settings.jwt_secret), now=_now, new_id=lambda: uuid4().hex)
+    sessions = Sessions(administration, tokens, passwords, Throttle(), settings.admin_token)
+    return Parts(administration, sessions, passwords, issue=lambda: issue(peppers))
+
+
+def _configured(config: Config) -> Configured:
+    return Configured(config.plans, config.tenants, frozenset(config.models))
+
+
+def _signing(given: SecretStr) -> SecretStr:
+    """Without a secret of the deployment's, tokens end with this process."""
+    return given if given.get_secret_value() else SecretStr(secrets.token_hex(32))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
