@@ -77,7 +77,7 @@ class StreamReader(_Reader):
     def _note(self, payload: dict[str, Any], seen: Seen) -> None:
         usage = payload.get("usage")
         if usage is not None:
-            seen.usage = usage_of(usage)
+            seen.usage = usage_of(usage, payload.get("service_tier"))
         choices = payload.get("choices")
         if choices:
             for choice in _list(choices):
@@ -105,7 +105,7 @@ class WholeReader(_Reader):
     complete = False
 
     def _note(self, payload: dict[str, Any], seen: Seen) -> None:
-        seen.usage = usage_of(payload.get("usage"))
+        seen.usage = usage_of(payload.get("usage"), payload.get("service_tier"))
         choices = _list(payload.get("choices"))
         for choice in choices:
             if type(choice) is not dict:
@@ -164,8 +164,11 @@ def json_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def usage_of(usage: Any) -> Usage | None:
-    """The tokens reported, None where the report is missing or makes no sense."""
+def usage_of(usage: Any, tier: Any = None) -> Usage | None:
+    """
+    The tokens reported, None where the report is missing or makes no sense; `tier` is what the
+    answer says of its service.
+    """
     if type(usage) is not dict:
         return None
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
@@ -186,6 +189,7 @@ def usage_of(usage: Any) -> Usage | None:
         cache_written=max(_part(of_prompt, name, prompt) for name in _CACHE_WRITES),
         audio_prompt=_part(of_prompt, "audio_tokens", prompt),
         audio_completion=_part(of_completion, "audio_tokens", completion),
+        service_tier=tier if type(tier) is str and tier != "default" else "",
     )
 
 

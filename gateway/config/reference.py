@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from ..contract.provider import ProviderSettings
-from ..pricing import PriceFile
+from ..pricing import PriceFile, PriceSettings
 from ..registry import Registry
 from ..settings import Settings
 from .model import Config
@@ -54,8 +54,8 @@ def reference(kinds: Mapping[str, type[ProviderSettings]] | None = None) -> str:
         else:
             parts += _rows(f"{name}.<name>" if _is_mapping(field) else name, field)
     parts += ["\n## The prices file\n", _PRICES, "", _HEAD]
-    for name, field in PriceFile.model_fields.items():
-        parts += _rows(f"{name}.<name>", field)
+    parts += [_row(f"{name}.<name>", field) for name, field in PriceFile.model_fields.items()]
+    parts += [_row(f"….{name}", field) for name, field in PriceSettings.model_fields.items()]
     return "\n".join(parts) + "\n"
 
 

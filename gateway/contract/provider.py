@@ -97,6 +97,7 @@ class Usage:
 
     `prompt` includes what was read from a cache (`cached`), written to one and heard, `completion`
     what was thought (`reasoning`) and spoken: parts of them that price lists may price apart.
+    `service_tier` is how the upstream names the service that it gave, empty for the usual one.
     """
 
     prompt: int
@@ -106,6 +107,7 @@ class Usage:
     cache_written: int = 0
     audio_prompt: int = 0
     audio_completion: int = 0
+    service_tier: str = ""
 
     @property
     def total(self) -> int:

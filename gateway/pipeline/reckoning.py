@@ -99,8 +99,9 @@ class Reckoning:
         if self.counts_tokens:
             fixed_tokens = (self.bound() if self._tariff.strict else self.prompt()) + margin
         if self.counts_money and price is not None:
-            fixed_cost = price.input_bound(self.bound()) + margin * price.per_output_token
-            each_cost = self._choices * price.per_output_token
+            asked = price.at(self._call.body.get("service_tier"))
+            fixed_cost = asked.input_bound(self.bound()) + margin * asked.per_output_token
+            each_cost = self._choices * asked.per_output_token
         return Ask(
             fixed=Amounts(fixed_tokens, fixed_cost),
             each=Amounts(self._choices if self.counts_tokens else 0, each_cost),

@@ -11,7 +11,8 @@ example, is not counted. A list's price without one for output is an embedding's
 output, it would cost what the input does, never nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from importlib.metadata import version
@@ -42,6 +43,7 @@ _LEFT_OUT = frozenset(
         "cache_audio_read_mtok",
     }
 )
+_SERVICE, _USUAL = "service_tier", "default"
 _KNOWN = frozenset({*_RATES, _PER_REQUEST, *_LEFT_OUT})
 
 _NANO_PER_MILLION = Decimal(10**9)
@@ -68,7 +70,17 @@ class Catalogue:
             return None
         if _changes_within_a_day(found):
             return None
-        return price_of(found.get_prices(self._at), f"{self._source}: {name}/{found.id}")
+        source = f"{self._source}: {name}/{found.id}"
+        price = price_of(found.get_prices(self._at), source)
+        return price and replace(price, service_tiers=tuple(self._services(found, source)))
+
+    def _services(self, model: ModelInfo, source: str) -> Iterator[tuple[str, Price]]:
+        """Other services of a model, faster or slower ones, that have a price."""
+        for tier in dict.fromkeys(each.when.get(_SERVICE) for each in model.price_variants or ()):
+            if tier is not None and tier != _USUAL:
+                price = price_of(model.get_prices(self._at, {_SERVICE: tier}), source)
+                if price is not None:
+                    yield tier, price
 
 
 def price_of(listed: ModelPrice, source: str) -> Price | None:
@@ -86,9 +98,10 @@ def price_of(listed: ModelPrice, source: str) -> Price | None:
 
 
 def _changes_within_a_day(model: ModelInfo) -> bool:
-    prices = model.prices
-    return isinstance(prices, list) and any(
-        isinstance(each.constraint, TimeOfDateConstraint) for each in prices
+    prices = model.prices if isinstance(model.prices, list) else []
+    return any(
+        isinstance(each.constraint, TimeOfDateConstraint)
+        for each in (*prices, *(model.price_variants or ()))
     )
 
 

@@ -46,13 +46,15 @@ class Price:
     The rates of one target.
 
     `tiers` are (tokens, rates), fewest tokens first: the rates of the last tier whose tokens a
-    prompt exceeds hold for the whole request. `per_request` is nano-dollars. `source` says where
-    the numbers are from.
+    prompt exceeds hold for the whole request. `per_request` is nano-dollars. `service_tiers` are
+    the prices of other services of the upstream, faster or slower ones, by its names for them.
+    `source` says where the numbers are from.
     """
 
     rates: Rates
     per_request: int = 0
     tiers: tuple[tuple[int, Rates], ...] = ()
+    service_tiers: tuple[tuple[str, "Price"], ...] = ()
     source: str = field(default="", compare=False)
     per_output_token: int = field(init=False, compare=False)
     """Nano-dollars that one token of output costs at most, whatever the tier."""
@@ -61,30 +63,24 @@ class Price:
         dearest = max(rates.dearest_output for rates in self._all_rates())
         object.__setattr__(self, "per_output_token", _rounded_up(dearest))
 
+    def at(self, service_tier: object) -> "Price":
+        """The price of a service that a request asks for, or got; the usual one if it has none."""
+        for name, price in self.service_tiers:
+            if name == service_tier:
+                return price
+        return self
+
     def cost(self, usage: Usage) -> int:
         """
-        Nano-dollars for what was used; never negative, and never more than was bounded.
+        Nano-dollars for what was used, at the service that was given; never negative, and never
+        more than was bounded for that service.
 
         Parts that together exceed what they are part of are cut to it, the dearest of a usual
         price list first: sound, then cache writes, then cache reads.
         """
-        prompt, completion = max(0, usage.prompt), max(0, usage.completion)
-        rates = self._rates(prompt)
-        audio, rest = _cut(usage.audio_prompt, prompt)
-        written, rest = _cut(usage.cache_written, rest)
-        cached, text = _cut(usage.cached, rest)
-        spoken, rest = _cut(usage.audio_completion, completion)
-        thought, said = _cut(usage.reasoning, rest)
-        total = (
-            text * rates.input
-            + cached * rates.cached_input
-            + written * rates.cache_write
-            + audio * rates.audio_input
-            + said * rates.output
-            + thought * rates.reasoning
-            + spoken * rates.audio_output
-        )
-        return _rounded_up(total) + self.per_request
+        price = self.at(usage.service_tier) if usage.service_tier else self
+        total = _total(_rates(price, usage.prompt), usage)
+        return _rounded_up(total) + price.per_request
 
     def input_bound(self, tokens: int) -> int:
         """Nano-dollars that a request with a prompt of so many tokens costs at most, unanswered."""
@@ -95,16 +91,36 @@ class Price:
             dearest = max(dearest, rates.dearest_input)
         return _rounded_up(tokens * dearest) + self.per_request
 
-    def _rates(self, prompt: int) -> Rates:
-        found = self.rates
-        for above, rates in self.tiers:
-            if prompt <= above:
-                break
-            found = rates
-        return found
-
     def _all_rates(self) -> tuple[Rates, ...]:
         return (self.rates, *(rates for _, rates in self.tiers))
+
+
+def _rates(price: Price, prompt: int) -> Rates:
+    found = price.rates
+    for above, rates in price.tiers:
+        if prompt <= above:
+            break
+        found = rates
+    return found
+
+
+def _total(rates: Rates, usage: Usage) -> int:
+    """Nano-dollars times a million: the exact sum."""
+    prompt, completion = max(0, usage.prompt), max(0, usage.completion)
+    audio, rest = _cut(usage.audio_prompt, prompt)
+    written, rest = _cut(usage.cache_written, rest)
+    cached, text = _cut(usage.cached, rest)
+    spoken, rest = _cut(usage.audio_completion, completion)
+    thought, said = _cut(usage.reasoning, rest)
+    return (
+        text * rates.input
+        + cached * rates.cached_input
+        + written * rates.cache_write
+        + audio * rates.audio_input
+        + said * rates.output
+        + thought * rates.reasoning
+        + spoken * rates.audio_output
+    )
 
 
 def _rounded_up(total: int) -> int:

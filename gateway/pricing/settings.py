@@ -6,7 +6,7 @@ of each. They are read as decimals and become integers at once: no price is ever
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -84,29 +84,45 @@ class TierSettings(RatesSettings):
     above: int = Field(gt=0, description="Tokens of the prompt that it exceeds.")
 
 
-class PriceSettings(RatesSettings):
-    """One price in the file."""
+class ServiceSettings(RatesSettings):
+    """The price of one service of an upstream."""
 
-    request: Usd = Field(default=0, description="USD for each request beside its tokens.")
     tiers: tuple[TierSettings, ...] = Field(
-        default=(), description="Other rates for long prompts, the shortest first."
+        default=(),
+        description="Other rates for long prompts, the shortest first: each the rates above, and "
+        "`above`, the tokens that a prompt exceeds.",
     )
 
     @model_validator(mode="after")
-    def _tiers_ascend(self) -> "PriceSettings":
+    def _tiers_ascend(self) -> Self:
         above = [tier.above for tier in self.tiers]
         if sorted(set(above)) != above:
             raise ValueError("tiers must ascend by `above`")
         return self
 
+
+class PriceSettings(ServiceSettings):
+    """One price in the file."""
+
+    request: Usd = Field(default=0, description="USD for each request beside its tokens.")
+    service_tiers: Mapping[str, ServiceSettings] = Field(
+        default={},
+        description="Rates and tiers of `priority`, `flex` or other services of the upstream.",
+    )
+
     def price(self, source: str) -> Price:
         """The price that was written; `source` says where."""
-        return Price(
-            self.rates(),
-            per_request=self.request,
-            tiers=tuple((tier.above, tier.rates()) for tier in self.tiers),
-            source=source,
-        )
+
+        def of(service: ServiceSettings, *others: tuple[str, Price]) -> Price:
+            return Price(
+                service.rates(),
+                per_request=self.request,
+                tiers=tuple((tier.above, tier.rates()) for tier in service.tiers),
+                service_tiers=others,
+                source=source,
+            )
+
+        return of(self, *((name, of(other)) for name, other in self.service_tiers.items()))
 
 
 class PriceFile(BaseModel):

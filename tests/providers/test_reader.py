@@ -224,6 +224,19 @@ def test_usage_is_read_where_it_makes_sense(usage: Any, read_as: Usage | None) -
     assert usage_of(usage) == read_as
 
 
+@pytest.mark.parametrize(
+    ("tier", "read_as"),
+    [("priority", "priority"), ("default", ""), (None, ""), (5, ""), ([], ""), ("", "")],
+)
+def test_a_service_other_than_the_usual_is_told(tier: Any, read_as: str) -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2}
+    told = Usage(1, 2, service_tier=read_as)
+
+    assert read(StreamReader(NAMED), usage=usage, service_tier=tier).usage == told
+    whole = json.dumps({"choices": [], "usage": usage, "service_tier": tier}).encode()
+    assert WholeReader(NAMED).read(whole).usage == told
+
+
 def test_usage_beside_a_choice_is_read() -> None:
     usage = {"prompt_tokens": 1, "completion_tokens": 2}
     seen = read(StreamReader(NAMED), delta({"content": "a"}), usage=usage)

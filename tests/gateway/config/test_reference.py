@@ -47,6 +47,6 @@ def test_nested_and_repeated_settings_are_told_by_their_path() -> None:
         "tenants.<name>.keys[].key_hash",
         "http.cors.origins",
         "plans.<name>.models.<name>.budget",
-        "targets.<name>.tiers[].above",
+        "….service_tiers",
     ):
         assert f"| `{path}` |" in PAGE

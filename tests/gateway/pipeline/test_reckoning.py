@@ -1,5 +1,6 @@
 """What a request can come to at most is never less than what it comes to."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,6 +120,15 @@ def test_a_request_within_its_bounds_never_costs_more_than_was_asked_for(
     most = own.ask(PRICE).at(own.cap)
 
     assert PRICE.cost(Usage(prompt, written, cached=cached)) <= most.cost
+
+
+def test_a_faster_service_is_reserved_by_its_own_price() -> None:
+    fast = Price(Rates(*[10**9] * 7))
+    price = replace(PRICE, service_tiers=(("priority", fast),))
+    own = reckoning(BUDGET, price=price, service_tier="priority")
+
+    assert own.ask(price) == reckoning(BUDGET, service_tier="priority").ask(fast)
+    assert own.ask(price).fixed.cost > reckoning(BUDGET).ask(price).fixed.cost
 
 
 def test_our_own_count_is_the_estimate_and_the_deltas() -> None:

@@ -1,5 +1,6 @@
 """Our prices are those of genai-prices, to the nano-dollar, for every model that tokens price."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import ROUND_CEILING, Decimal
 
@@ -100,6 +101,37 @@ def test_a_cost_is_that_of_genai_prices_rounded_up(data: st.DataObject) -> None:
         assert ours.cost(usage) == expected
     else:
         assert 0 <= ours.cost(usage) - expected <= 1
+
+
+SERVICES = [
+    (provider, model, price, tier)
+    for provider, model, _ in LISTED
+    if provider.id == "openai"
+    and (price := CATALOGUE.find("openai", model.id)) is not None
+    and CATALOGUE._snapshot.find_provider_model(model.id, provider, None, None)[1] is model
+    for tier, _ in price.service_tiers
+]
+
+
+@given(st.data())
+def test_so_is_the_cost_of_a_faster_or_slower_service(data: st.DataObject) -> None:
+    provider, model, ours, tier = data.draw(st.sampled_from(SERVICES))
+    usage = data.draw(usages())
+
+    total = model.calc_price(
+        theirs(usage), provider, genai_request_timestamp=NOW, price_context={"service_tier": tier}
+    ).total_price
+
+    cost = ours.cost(replace(usage, service_tier=tier))
+    assert cost == int((total * USD).to_integral_value(ROUND_CEILING))
+
+
+def test_a_faster_service_is_known_to_cost_more() -> None:
+    price = CATALOGUE.find("openai", "gpt-4o")
+
+    assert price is not None
+    assert price.at("priority").rates.input > price.rates.input
+    assert price.at("default") is price
 
 
 @pytest.mark.parametrize("name", ["openai", "huggingface_groq", "huggingface_together", "groq"])

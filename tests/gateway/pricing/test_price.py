@@ -66,6 +66,17 @@ def test_a_request_may_cost_something_beside_its_tokens() -> None:
     assert price.input_bound(401) == 7 + -(-401 * 40_000 // 10**6)  # perhaps all of it is sound
 
 
+def test_another_service_has_a_price_of_its_own() -> None:
+    fast = Price(Rates(*[4 * 10**6] * 7), per_request=3)
+    price = Price(Rates(*[10**6] * 7), per_request=3, service_tiers=(("priority", fast),))
+
+    assert price.at("priority") is fast
+    assert price.at("flex") is price.at("auto") is price.at(None) is price.at([]) is price
+    assert price.cost(Usage(10, 10, service_tier="priority")) == 83
+    assert price.cost(Usage(10, 10, service_tier="flex")) == price.cost(Usage(10, 10)) == 23
+    assert fast.cost(Usage(10, 10)) == 83
+
+
 def test_a_long_prompt_changes_the_rates_of_the_whole_request() -> None:
     long, longer = PLAIN._replace(input=10**6, output=10**6), PLAIN._replace(input=10**7)
     price = Price(PLAIN._replace(input=10**5), tiers=((1000, long), (2000, longer)))

@@ -51,6 +51,19 @@ def test_a_price_of_a_request_and_tiers_are_read() -> None:
     assert read.cost(Usage(9, 0)) == 5_000_000 + 9_000
 
 
+def test_other_services_are_read_with_the_same_price_of_a_request() -> None:
+    written = price(
+        request=1,
+        service_tiers={
+            "priority": {"input": 3, "output": 4, "tiers": [{"above": 9, "input": 5, "output": 5}]}
+        },
+    )
+
+    read = written.price("s").at("priority")
+    assert read.rates == Rates(*[3 * 10**9] * 4, *[4 * 10**9] * 3)
+    assert (read.per_request, read.tiers[0][0], read.source) == (10**9, 9, "s")
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -60,6 +73,8 @@ def test_a_price_of_a_request_and_tiers_are_read() -> None:
         {"input": float("nan")},
         {"tiers": [{"above": 0, "input": 1, "output": 1}]},
         {"tiers": [{"above": 5, "input": 1}]},
+        {"service_tiers": {"priority": {"input": 1}}},
+        {"service_tiers": {"priority": {"input": 1, "output": 1, "request": 1}}},
         {"tiers": [{"above": n, "input": 1, "output": 1} for n in (9, 5)]},
         {"tiers": [{"above": n, "input": 1, "output": 1} for n in (5, 5)]},
     ],
