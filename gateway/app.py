@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from . import __version__
-from .access import Access, Peppers
+from .access import Access, Failures, Peppers
 from .access.holders import Holders
 from .config import Config, load
 from .contract.errors import AccessRevoked, Draining
@@ -76,7 +76,8 @@ class Gateway:
         self._transport = RelayTransport(config.upstream)
         self._metrics = Metrics(version=__version__, models=config.models, targets=targets)
         self._tracing = _tracing(self._redaction)
-        access = Access(self._stores.keys, Peppers(*peppers))
+        failures = Failures(config.access.failures)
+        access = Access(self._stores.keys, Peppers(*peppers), failures=failures)
         self.pipeline = Pipeline(
             Snapshot(
                 routes=routes,
@@ -151,10 +152,11 @@ class Gateway:
 
     def _revoke(self, holders: Holders) -> None:
         """End the requests of those whose keys have stopped working."""
-        self.pipeline.cut_where(
-            lambda record: holders.include(record.tenant, record.project or None, record.key),
-            AccessRevoked(),
-        )
+        if self.config.access.on_revoke == "cut":
+            self.pipeline.cut_where(
+                lambda record: holders.include(record.tenant, record.project or None, record.key),
+                AccessRevoked(),
+            )
 
     def _tools(self) -> Tools:
         observers = (RequestLog(self._pipe), self._metrics)

@@ -30,6 +30,7 @@ from ..inbound import (
     operations_router,
     probes_router,
 )
+from ..inbound.addresses import ClientAddresses
 from ..inbound.own import own_router
 from ..inbound.settings import CorsSettings
 from ..limits import Limit, Standing
@@ -66,11 +67,12 @@ class Surfaces:
     def data(self, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> ASGIApp:
         """The data plane's application; the lifespan of everything is its own."""
         pipeline = self.pipeline
+        addresses = ClientAddresses(self.config.http.trusted_proxies)
+        callers = CallerGate(self.access, addresses=addresses)
+        readers = CallerGate(self.access, "usage:read", addresses=addresses)
         routers = [
-            models_router(
-                lambda: pipeline.snapshot.routes, CallerGate(self.access), created=_today()
-            ),
-            own_router(CallerGate(self.access, "usage:read"), self._standings, self.stores.usage),
+            models_router(lambda: pipeline.snapshot.routes, callers, created=_today()),
+            own_router(readers, self._standings, self.stores.usage),
             probes_router(self.status),
         ]
         if self.settings.admin_address is None:
