@@ -17,6 +17,8 @@ from rich.text import Text
 
 NANO = 10**9
 """Nano-dollars in a dollar."""
+NOTHING = "-"
+"""What a cell shows of a value that is not there, or empty."""
 _ENDLESS = 1_000_000
 """Columns of what is no terminal: nothing is ever folded there."""
 
@@ -41,7 +43,7 @@ def shown(value: object) -> str:
     """A value in one cell, on one line, with nothing that a terminal would obey."""
     match value:
         case None | "" | [] | ():
-            return "-"
+            return NOTHING
         case bool():
             return "yes" if value else "no"
         case datetime():
@@ -49,7 +51,9 @@ def shown(value: object) -> str:
         case str() | int():
             text = str(value)
         case Mapping():
-            text = ", ".join(f"{k}={shown(v)}" for k, v in value.items() if v is not None) or "-"
+            parts = ((name, shown(each)) for name, each in value.items())
+            text = ", ".join(f"{name}={each}" for name, each in parts if each != NOTHING)
+            return shown(text)
         case Iterable():
             text = ", ".join(shown(each) for each in value)
         case _:
@@ -77,6 +81,10 @@ class Printer:
         """A line of text; not for JSON's reader."""
         if not self.as_json:
             self._console.print(Text(text, style))
+
+    def text(self, text: str) -> None:
+        """Text as it is, such as CSV."""
+        self._out.write(text)
 
     def document(self, document: object) -> None:
         """The one JSON document of a command: a model, or what orjson can write."""

@@ -8,21 +8,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import gateway.app
 import gateway.demo
 import gateway.simulator
 from gateway import __version__
 from gateway.access import Key
-from gateway.cli import app
 from gateway.server import AddressInUse
 from gateway.settings import Settings, StartRefused
 from tests.support.application import CONFIG, KEY, NARROW_KEY, NOWHERE, TOKEN
+from tests.support.command_line import lockgate, refused
 from tests.support.processes import ROOT
 
 PEPPER = "a-pepper-of-the-tests-own"
-COMMANDS = ("serve", "demo", "simulate", "check", "keys")
+COMMANDS = (
+    "serve",
+    "demo",
+    "simulate",
+    "check",
+    "migrate",
+    "diff",
+    "apply",
+    "tenants",
+    "projects",
+    "keys",
+    "plans",
+    "operators",
+    "usage",
+    "ledger",
+    "audit",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -55,25 +70,6 @@ def taken() -> Iterator[int]:
         bound.bind(("127.0.0.1", 0))
         bound.listen()
         yield bound.getsockname()[1]
-
-
-def lockgate(*arguments: str) -> Result:
-    """The command's result; whatever ends it is an exit."""
-    result = CliRunner().invoke(app, arguments)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert "Traceback" not in result.output
-    return result
-
-
-def refused(*arguments: str, code: int = 2) -> str:
-    """What is told, one line for each reason, of a command that can't be done."""
-    result = lockgate(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    assert lines
-    assert all(line.startswith("lockgate: ") for line in lines)
-    return result.stderr
 
 
 # Help
@@ -120,7 +116,16 @@ def test_helping_loads_no_servers_libraries() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     )
 
-    heavy = {"fastapi", "uvicorn", "redis", "structlog", "httpx", "uvloop", "prometheus_client"}
+    heavy = {
+        "fastapi",
+        "uvicorn",
+        "redis",
+        "sqlalchemy",
+        "structlog",
+        "httpx",
+        "uvloop",
+        "prometheus_client",
+    }
     assert not heavy & set(loaded.stdout.split())
 
 

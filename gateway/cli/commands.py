@@ -1,22 +1,13 @@
-"""
-The `lockgate` command: arguments only.
-
-Each command loads the part that it needs, so that `--help` and `keys generate` don't wait for a
-server's libraries. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, told in one
-line.
-"""
+"""The commands that run something or check it; administration's are added from its modules."""
 
 import json
-import sys
-from importlib import import_module
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from . import __version__
-from .settings import Settings, StartRefused
+from .. import __version__
+from . import declarations, keys, operators, plans, reports, tenants
+from .running import Config, Json, run, settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,13 +15,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="An LLM gateway: one URL and one key per caller in front of every inference backend.",
 )
-keys = typer.Typer(no_args_is_help=True, help="Virtual API keys.")
-app.add_typer(keys, name="keys")
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="The configuration file. Default: config/gateway.yaml."),
-]
+app.add_typer(tenants.tenants, name="tenants")
+app.add_typer(tenants.projects, name="projects")
+app.add_typer(keys.app, name="keys")
+app.add_typer(plans.app, name="plans")
+app.add_typer(operators.app, name="operators")
+declarations.add_to(app)
+reports.add_to(app)
 
 
 def main() -> None:
@@ -55,7 +46,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Default: 8080; 0 takes a free one.")] = None,
 ) -> None:
     """Serve the gateway. Settings come from LOCKGATE_* variables; options override them."""
-    _run("gateway.app", "serve", _settings(config=config, host=host, port=port))
+    run("gateway.app", "serve", settings(config=config, host=host, port=port))
 
 
 @app.command()
@@ -64,7 +55,7 @@ def demo(
     port: Annotated[int | None, typer.Option(help="Default: 8080; 0 takes a free one.")] = None,
 ) -> None:
     """Try it: two simulated vLLM replicas and the gateway in front of them."""
-    _run("gateway.demo", "demo", _settings(config=config, port=port))
+    run("gateway.demo", "demo", settings(config=config, port=port))
 
 
 @app.command()
@@ -106,7 +97,7 @@ def simulate(
         "stop_with_stdin": stop_with_stdin,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    _run("gateway.simulator", "simulate", given, fault or [])
+    run("gateway.simulator", "simulate", given, fault or [])
 
 
 @app.command()
@@ -121,48 +112,24 @@ def check(
 ) -> None:
     """Check a configuration file, and say what is wrong and where."""
     if reference:
-        print(_run("gateway.config", "reference"), end="")
+        print(run("gateway.config", "reference"), end="")
         return
     if schema:
-        print(json.dumps(_run("gateway.config", "schema"), indent=2))
+        print(json.dumps(run("gateway.config", "schema"), indent=2))
         return
-    _run("gateway.app", "check", _settings(config=config))
+    run("gateway.app", "check", settings(config=config))
     print("The configuration is valid.")
 
 
-@keys.command()
-def generate(
-    name: Annotated[str, typer.Option(help="What the configuration calls the key.")] = "ci",
+@app.command(epilog="Example: LOCKGATE_DATABASE_URL=postgresql://… lockgate migrate")
+def migrate(
+    downgrade: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REVISION", help="Go back to this version instead; `base` is before the first."
+        ),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Print a new key and, where a pepper is set, its stored form. Nothing is written."""
-    print(_run("gateway.access", "describe_new_key", _settings(), name))
-
-
-def _settings(**options: Any) -> Settings:
-    """The environment's settings with the options that were given."""
-    try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
-    except ValidationError as error:
-        _refuse(*(_told(fault) for fault in error.errors(include_input=False)))
-
-
-def _told(fault: Any) -> str:
-    where = "_".join(str(part) for part in fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"LOCKGATE_{where.upper()}: {message}" if where else message
-
-
-def _run(module: str, function: str, *arguments: Any) -> Any:
-    """Load a command's module, run its function, and turn its refusals into exit codes."""
-    try:
-        return getattr(import_module(module), function)(*arguments)
-    except StartRefused as error:
-        _refuse(*str(error).splitlines(), exit_code=error.exit_code)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-def _refuse(*lines: str, exit_code: int = StartRefused.exit_code) -> NoReturn:
-    for line in lines:
-        print(f"lockgate: {line}", file=sys.stderr)
-    raise typer.Exit(exit_code)
+    """Bring the database to the newest schema, and say what was done."""
+    run("gateway.administration", "migrate", settings(), downgrade, as_json)
