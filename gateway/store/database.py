@@ -10,40 +10,19 @@ An outage is `StoreUnavailable`, wherever it shows: on connecting, in a statemen
 """
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from functools import partial
-from importlib import import_module
-from pathlib import Path
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Literal, Self
-from weakref import WeakSet
+from typing import Any, Literal, Self, TypeVar
 
-from sqlalchemy import URL, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.contract.errors import StoreUnavailable
 
-from .outage import is_outage
+from .engines import Engines, postgres_engines, read_address, sqlite_engines
 
-CONNECTIONS = 5
-"""To one database, of one process."""
-
-IDLE_IN_TRANSACTION = 60.0
-"""Seconds after which PostgreSQL ends a transaction that asks for nothing: its process may hang,
-and it holds locks."""
-
-PARTING = 1.0
-"""Seconds that PostgreSQL may take to say goodbye."""
-
-_PRAGMAS = (
-    "PRAGMA journal_mode = wal",  # readers and the writer don't wait for each other
-    "PRAGMA synchronous = normal",
-)
+T = TypeVar("T")
 
 
 class Database:
@@ -58,13 +37,12 @@ class Database:
     """
 
     def __init__(self, url: str, *, timeout: float = 5.0, foreign_keys: bool = True) -> None:
-        self._url = _address(url)
+        self._url = read_address(url)
         self._timeout = timeout
         self._foreign_keys = foreign_keys
         self._reachable = True
-        self._readers: AsyncEngine | None = None
-        self._writers: AsyncEngine | None = None
-        self._drivers: WeakSet[Any] = WeakSet()  # asyncpg's connections
+        self._engines: Engines | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
         return f"Database({self._url!r})"  # SQLAlchemy hides the password
@@ -86,12 +64,11 @@ class Database:
         Raises:
             StoreUnavailable: the file can't be created.
         """
-        make = self._make_sqlite if self.dialect == "sqlite" else self._make_postgres
         try:
             # In a thread, as it reads a driver from the disk and may make a file.
-            self._readers, self._writers = await asyncio.to_thread(make)
+            self._engines = await asyncio.to_thread(self._make)
         except OSError as error:
-            self._reachable = False
+            self._lose()
             raise StoreUnavailable from error
         return self
 
@@ -102,12 +79,11 @@ class Database:
         trace: TracebackType | None,
     ) -> None:
         """Close every connection. None may be in use."""
-        goodbyes = [driver.close(timeout=PARTING) for driver in self._drivers]
-        await asyncio.gather(*goodbyes, return_exceptions=True)
-        for engine in (self._readers, self._writers):
-            if engine is not None:
-                await engine.dispose()
-        self._readers = self._writers = None
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        engines, self._engines = self._engines, None
+        if engines is not None:
+            await engines.close()
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """
@@ -116,7 +92,8 @@ class Database:
         Raises:
             StoreUnavailable: the database is out of reach, at any point of the block.
         """
-        return self._transaction(self._readers, "BEGIN")
+        assert self._engines is not None, "not opened"
+        return self._transaction(self._engines.readers, self._engines.begin_reading)
 
     def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """
@@ -126,7 +103,8 @@ class Database:
             StoreUnavailable: the database is out of reach, at any point of the block. Nothing was
                 changed, unless it was the commit that failed: then nobody knows.
         """
-        return self._transaction(self._writers, "BEGIN IMMEDIATE")
+        assert self._engines is not None, "not opened"
+        return self._transaction(self._engines.writers, self._engines.begin_writing)
 
     async def ping(self) -> None:
         """
@@ -139,117 +117,86 @@ class Database:
             await connection.exec_driver_sql("SELECT 1")
 
     @asynccontextmanager
-    async def _transaction(
-        self, engine: AsyncEngine | None, begin: str
-    ) -> AsyncIterator[AsyncConnection]:
-        assert engine is not None, "not opened"
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    connection = await stack.enter_async_context(engine.connect())
-            except (OSError, SQLAlchemyError) as error:
-                self._reachable = False
-                raise StoreUnavailable from error
-            await stack.enter_async_context(connection.begin())
-            if self.dialect == "sqlite":
-                await connection.exec_driver_sql(begin)
-            self._reachable = True
+    async def _transaction(self, engine: AsyncEngine, first: str) -> AsyncIterator[AsyncConnection]:
+        connection = await self._connect(engine, first)
+        is_sound = True
+        try:
             yield connection
+            await connection.commit()
+        except asyncio.CancelledError:
+            is_sound = False  # a statement of it may still run
+            raise
+        finally:
+            await asyncio.shield(self._start(_give_back(connection, is_sound=is_sound)))
 
-    def _make_sqlite(self) -> tuple[AsyncEngine, AsyncEngine]:
-        path = Path(self._url.database or "")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        readers = self._sqlite(path, CONNECTIONS - 1, "PRAGMA query_only = 1")
-        # Writers of this process wait here, in order, rather than for the file's lock.
-        keys = "PRAGMA foreign_keys = 1" if self._foreign_keys else "PRAGMA foreign_keys = 0"
-        return readers, self._sqlite(path, 1, keys)
+    async def _connect(self, engine: AsyncEngine, first: str) -> AsyncConnection:
+        """
+        A connection on which the first statement has succeeded.
 
-    def _sqlite(self, path: Path, size: int, pragma: str) -> AsyncEngine:
-        engine = create_async_engine(
-            URL.create("sqlite+aiosqlite", database=str(path)),
-            connect_args={
-                "timeout": self._timeout,  # for the lock that another process holds
-                "isolation_level": None,  # transactions begin where this module says
-            },
-            pool_size=size,
-            max_overflow=0,
-            pool_timeout=self._timeout,
-            hide_parameters=True,
-        )
-        event.listen(engine.sync_engine, "connect", partial(_run, (*_PRAGMAS, pragma)))
-        event.listen(engine.sync_engine, "handle_error", self._name)
-        return engine
+        A cancellation here would leave a driver in disorder, so there is none: whoever gives up
+        leaves a task behind, which gives back what it gets.
+        """
+        task = self._start(self._begin(engine, first))
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await asyncio.shield(task)
+        except TimeoutError as error:
+            task.add_done_callback(self._return)
+            self._lose()
+            raise StoreUnavailable from error
+        except asyncio.CancelledError:
+            task.add_done_callback(self._return)
+            raise
 
-    def _make_postgres(self) -> tuple[AsyncEngine, AsyncEngine]:
-        connect = partial(
-            import_module("asyncpg").connect,
-            # asyncpg reads what libpq does: sslmode, sslrootcert, several hosts.
-            self._url.render_as_string(hide_password=False),
-            password=self._url.password or "",  # None looks for one in files
-            timeout=self._timeout,
-            command_timeout=self._timeout,
-            server_settings={
-                "application_name": "lockgate",
-                "statement_timeout": _milliseconds(self._timeout),
-                "idle_in_transaction_session_timeout": _milliseconds(IDLE_IN_TRANSACTION),
-            },
-        )
-        engine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=connect,
-            pool_size=CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=self._timeout,
-            pool_pre_ping=True,
-            hide_parameters=True,
-        )
-        event.listen(engine.sync_engine, "connect", self._meet)
-        event.listen(engine.sync_engine, "invalidate", _terminate)
-        event.listen(engine.sync_engine, "handle_error", self._name)
-        # A reader has one state of the database for all its statements, as SQLite has it.
-        readers = engine.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        )
-        return readers, engine
+    async def _begin(self, engine: AsyncEngine, first: str) -> AsyncConnection:
+        try:
+            try:
+                return await self._try(engine, first)
+            except StoreUnavailable:
+                if self.dialect == "sqlite":
+                    raise
+                # A connection was lost while it was idle; all that are as old were dropped too.
+                return await self._try(engine, first)
+        except (OSError, SQLAlchemyError) as error:
+            self._lose()
+            raise StoreUnavailable from error
 
-    def _meet(self, connection: Any, _: object) -> None:
-        self._drivers.add(connection.driver_connection)
+    async def _try(self, engine: AsyncEngine, first: str) -> AsyncConnection:
+        connection = await engine.connect()
+        try:
+            await connection.exec_driver_sql(first)
+        except StoreUnavailable:
+            await _give_back(connection, is_sound=False)
+            raise
+        self._reachable = True
+        return connection
 
-    def _name(self, context: ExceptionContext) -> StoreUnavailable | None:
-        """Tell an outage from a mistake, and drop the connection that saw it."""
-        error = context.sqlalchemy_exception or context.original_exception
-        if not is_outage(error):
-            return None
-        context.is_disconnect = self.dialect == "postgresql"
+    def _return(self, task: asyncio.Task[AsyncConnection]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._start(_give_back(task.result(), is_sound=True))
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _make(self) -> Engines:
+        if self.dialect == "sqlite":
+            return sqlite_engines(
+                self._url, self._timeout, self._lose, foreign_keys=self._foreign_keys
+            )
+        return postgres_engines(self._url, self._timeout, self._lose)
+
+    def _lose(self) -> None:
         self._reachable = False
-        return StoreUnavailable()
 
 
-def _address(url: str) -> URL:
+async def _give_back(connection: AsyncConnection, *, is_sound: bool) -> None:
     try:
-        made = make_url(url)
-    except (ArgumentError, ValueError):  # either may quote the password
-        made = URL.create("")
-    if made.drivername == "postgres":
-        made = made.set(drivername="postgresql")
-    file = made.database not in {None, "", ":memory:"}
-    if made.drivername != "postgresql" and not (made.drivername == "sqlite" and file):
-        raise ValueError("is none of sqlite:///path and postgresql://user:password@host/name")
-    return made
-
-
-def _run(statements: Sequence[str], connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    for statement in statements:
-        cursor.execute(statement)
-    cursor.close()
-
-
-def _terminate(connection: Any, _: object, __: BaseException | None) -> None:
-    """Cut it off: a goodbye in order waits for a server that may be frozen."""
-    connection.driver_connection.terminate()
-
-
-def _milliseconds(seconds: float) -> str:
-    return str(int(seconds * 1000))
+        await connection.rollback()  # of nothing, where it was committed
+    except (StoreUnavailable, OSError, SQLAlchemyError):
+        is_sound = False
+    if not is_sound:
+        await connection.invalidate()
+    await connection.close()

@@ -34,7 +34,7 @@ _POSTGRES = (
 """SQLSTATEs, by how they begin."""
 
 
-def is_outage(error: BaseException) -> bool:
+def is_outage(error: BaseException, *, may_write: bool = True) -> bool:
     """Whether the database, rather than the statement, is at fault."""
     if isinstance(error, OSError | NoFreeConnection):  # time-outs are OSErrors
         return True
@@ -42,6 +42,7 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     if isinstance(driver, sqlite3.OperationalError):
-        return getattr(driver, "sqlite_errorcode", 0) & 0xFF in _SQLITE
+        code = getattr(driver, "sqlite_errorcode", 0) & 0xFF
+        return code in _SQLITE and (may_write or code != sqlite3.SQLITE_READONLY)
     state = getattr(driver, "sqlstate", None)
     return isinstance(state, str) and state.startswith(_POSTGRES)

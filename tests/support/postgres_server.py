@@ -27,7 +27,7 @@ ACCOUNT = "postgres"
 
 OPTIONS = (
     # Nothing here has to outlive the machine.
-    *("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off"),
+    *("fsync=off", "full_page_writes=off", "autovacuum=off"),
     *("shared_buffers=16MB", "max_connections=200", "listen_addresses="),
     # Whoever takes a server's time for UTC is found out.
     "timezone=Asia/Kathmandu",
