@@ -74,7 +74,11 @@ def test_a_plan_limits_what_it_names_and_nothing_else() -> None:
         Limit("tenant:a", "tokens", 1, Calendar("day")),
         Limit("tenant:a", "concurrency", 5, AtOnce()),
     )
-    assert limits_of(PlanSettings(), "tenant:a") == limits_of(PlanSettings(tokens=None), "x") == ()
+    assert (
+        limits_of(PlanSettings(), "tenant:a")
+        == limits_of(PlanSettings(tokens=None, budget=None), "x")
+        == ()
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from genai_prices.types import (
     ConditionalPrice,
     ModelInfo,
     ModelPrice,
+    PriceVariant,
     Provider,
     StartDateConstraint,
     Tier,
@@ -205,6 +206,20 @@ def test_tiers_that_begin_apart_are_each_kept() -> None:
 
 def test_an_answer_without_a_listed_price_is_not_free() -> None:
     assert price_of(ModelPrice(input_mtok=Decimal(1)), "list") == Price(Rates(*[10**9] * 7))
+
+
+def test_a_service_whose_price_nobody_can_count_costs_what_the_usual_one_does() -> None:
+    usual = ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(1))
+    spoken = PriceVariant({"service_tier": "spoken"}, ModelPrice(audio_hours=Decimal(1)))
+    fast = PriceVariant({"service_tier": "fast"}, ModelPrice(input_mtok=Decimal(2)))
+    model = ModelInfo(id="m", match=ClauseEquals("m"), prices=usual, price_variants=[spoken, fast])
+    catalogue = Catalogue(NOW)
+    catalogue._lists["mine"] = Provider("mine", "Mine", "x", models=[model])
+
+    price = catalogue.find("mine", "m")
+
+    assert price is not None
+    assert [name for name, _ in price.service_tiers] == ["fast"]
 
 
 def test_a_price_of_the_hour_of_the_day_is_left_to_the_operator() -> None:
