@@ -82,16 +82,23 @@ class StoredKey:
         return not self.disabled and (self.expires is None or now() < self.expires)
 
 
+NOBODY = StoredKey(bytes(32), Caller("", "", "", "", None, frozenset()), disabled=True)
+"""What a key is compared with that does not exist: no key has this digest."""
+
+
 class KeySource(Protocol):
     """Where keys are kept."""
 
     def known(self, public_id: str) -> StoredKey | None:
-        """The key of that public id if it is in memory. Asked once a request."""
+        """
+        The key of that public id if it is in memory, `NOBODY` if it is known that there is none.
+        None to be asked by `find`. Asked once a request.
+        """
         ...
 
     async def find(self, public_id: str) -> StoredKey | None:
         """
-        The key of that public id, None if there is none. Asked for those that are not in memory.
+        The key of that public id, None if there is none.
 
         Raises:
             StoreUnavailable: nobody knows.
@@ -105,11 +112,6 @@ class KeySource(Protocol):
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-_NOBODY = StoredKey(
-    digest=bytes(32), caller=Caller("", "", "", "", None, frozenset()), disabled=True
-)
 
 
 class Access:
@@ -163,8 +165,8 @@ class Access:
 
     async def _look_up(self, public_id: str, client: str | None) -> StoredKey:
         if self._failures.wait(client):
-            return _NOBODY
-        return await self._source.find(public_id) or _NOBODY
+            return NOBODY
+        return await self._source.find(public_id) or NOBODY
 
     def _verifies(self, key: Key, stored: StoredKey) -> bool:
         """As much work for every key that does not verify, whether it is known or not."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from .callers import Caller, StoredKey
+from .callers import NOBODY, Caller, StoredKey
 from .key import Key
 from .networks import networks_of
 from .settings import KeySettings, TenantSettings
@@ -32,12 +32,16 @@ class ConfiguredKeys:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def known(self, public_id: str) -> StoredKey | None:
-        """The key of that public id, None if there is none."""
+    def get(self, public_id: str) -> StoredKey | None:
+        """The key of that public id, None if the file has none."""
         return self._keys.get(public_id)
 
+    def known(self, public_id: str) -> StoredKey:
+        """The key of that public id, else nobody's: there is nowhere else to look."""
+        return self._keys.get(public_id, NOBODY)
+
     async def find(self, public_id: str) -> StoredKey | None:
-        """The same: there is nowhere else to look."""
+        """The same."""
         return self._keys.get(public_id)
 
     def used(self, stored: StoredKey, key: Key) -> None:

@@ -24,7 +24,7 @@ import structlog
 
 from ..contract.errors import StoreUnavailable
 from .cache import Entry, KeyCache
-from .callers import Caller, StoredKey
+from .callers import NOBODY, Caller, StoredKey
 from .configured import ConfiguredKeys
 from .holders import Change, Holders
 from .key import Key
@@ -151,14 +151,17 @@ class StoredKeys:
         self._revocations.subscribe(listener)
 
     def known(self, public_id: str) -> StoredKey | None:
-        """The key of that public id if it is in memory and may be used."""
-        stored = self._configured.known(public_id)
+        """
+        The key of that public id if it is in memory and may be used, `NOBODY` if it was read a
+        moment ago that there is none.
+        """
+        stored = self._configured.get(public_id)
         if stored is not None:
             return stored
+        now = self._clock()
         entry = self._cache.get(public_id)
         if entry is None:
-            return None
-        now = self._clock()
+            return NOBODY if self._cache.is_unknown(public_id, now) else None
         if now < entry.refresh_at:
             return entry.stored
         return self._aged(public_id, entry, now)
@@ -170,8 +173,6 @@ class StoredKeys:
         Raises:
             StoreUnavailable: nobody knows.
         """
-        if self._cache.is_unknown(public_id, self._clock()):
-            return None
         if self._is_down():
             raise StoreUnavailable
         try:

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from gateway.access import ConfiguredKeys, Key, TenantSettings
+from gateway.access.callers import NOBODY
 
 PEPPER = b"a pepper of the tests"
 KEY = Key.generate()
@@ -16,8 +17,11 @@ def configured(*keys: dict[str, Any]) -> ConfiguredKeys:
 async def test_a_key_is_in_memory_and_nowhere_else() -> None:
     source = configured({"name": "a", "key": KEY.reveal()})
 
-    assert source.known(KEY.public_id) is await source.find(KEY.public_id)
-    assert source.known("0" * 12) is await source.find("0" * 12) is None
+    found = source.known(KEY.public_id)
+    assert found is source.get(KEY.public_id) is await source.find(KEY.public_id)
+    assert found is not NOBODY
+    assert source.known("0" * 12) is NOBODY
+    assert source.get("0" * 12) is await source.find("0" * 12) is None
 
 
 def test_a_key_stands_for_its_tenant_with_what_the_file_says_of_it() -> None:

@@ -3,14 +3,17 @@ import hmac
 import json
 import pickle
 import re
+import secrets
+from collections import Counter
 from collections.abc import Callable
+from math import log2
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.key import ALPHABET, SCANNER, Key, checksum, read_stored
+from gateway.access.key import ALPHABET, SCANNER, SECRET_LENGTH, Key, checksum, read_stored
 from gateway.access.pepper import Pepper
 
 PEPPER = b"a pepper of the tests"
@@ -171,3 +174,43 @@ def test_generated_keys_differ_and_use_the_whole_alphabet_evenly() -> None:
 
 def test_two_keys_made_without_a_source_of_randomness_differ() -> None:
     assert Key.generate().reveal() != Key.generate().reveal()
+
+
+def test_a_hundred_thousand_keys_are_of_the_form_and_evenly_drawn() -> None:
+    rng = Random(1)
+    drawn = [Key.generate(rng).reveal() for _ in range(100_000)]
+
+    found = re.findall(SCANNER, "\n".join(drawn))
+    assert found == drawn, "a scanner finds each of them"
+    assert all(Key.parse(each) is not None for each in found[::10])
+    assert len({each[16:48] for each in drawn}) == len({each[3:15] for each in drawn}) == 100_000
+    expected = 100_000 / len(ALPHABET)
+    for place in (*range(3, 15), *range(16, 48)):
+        counts = Counter(each[place] for each in drawn)
+        chi_squared = sum((counts[char] - expected) ** 2 / expected for char in ALPHABET)
+        assert chi_squared < 120, "61 degrees of freedom: 1 in 100,000 is above 113"
+
+
+def test_a_key_is_drawn_from_the_machines_own_randomness_and_has_190_bits() -> None:
+    assert Key.generate.__defaults__ == (secrets,)
+    assert SECRET_LENGTH * log2(len(ALPHABET)) > 190
+
+
+def test_a_million_random_texts_hold_no_key() -> None:
+    rng = Random(2)
+    texts = base64.urlsafe_b64encode(rng.randbytes(1_000_000 * 42)).decode()
+    rows = "\n".join(texts[start : start + 56] for start in range(0, len(texts), 56))
+
+    assert len(rows.splitlines()) == 1_000_000
+    assert [each for each in re.findall(SCANNER, rows) if Key.parse(each)] == []
+
+
+def test_what_looks_like_a_key_to_a_scanner_is_none_by_its_checksum() -> None:
+    rng = Random(3)
+    forged = [
+        f"lg_{''.join(rng.choices(ALPHABET, k=12))}_{''.join(rng.choices(ALPHABET, k=38))}"
+        for _ in range(100_000)
+    ]
+
+    assert re.findall(SCANNER, " ".join(forged)) == forged
+    assert [each for each in forged if Key.parse(each)] == []
