@@ -5,6 +5,7 @@ Text is printable: neither database nor terminal is asked what it makes of a con
 Nothing that is shown has a field for a secret, so none can be shown by oversight.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +13,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -25,11 +27,20 @@ MAX_VERSION = 2**31 - 1
 MAX_LIST = 1000
 """Names in one list of a request."""
 
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
 
 def _is_printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("must be printable text")
     return text
+
+
+def _is_rfc3339(value: object) -> object:
+    """Numbers would be read as seconds or milliseconds, whichever seems likely."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC3339.fullmatch(value)):
+        return value
+    raise ValueError("must be a time with its offset from UTC, such as 2026-01-31T12:00:00Z")
 
 
 def _in_utc(instant: datetime) -> datetime:
@@ -48,7 +59,7 @@ Title = Annotated[Text, Field(max_length=200, examples=["Acme, Inc."])]
 ModelName = Annotated[Text, Field(min_length=1, max_length=200, examples=["chat-small"])]
 ModelNames = Annotated[tuple[ModelName, ...], Field(max_length=MAX_LIST)]
 Network = Annotated[NetworkText, Field(max_length=50, examples=["10.0.0.0/8"])]
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339), AfterValidator(_in_utc)]
 Source = Literal["database", "file"]
 """Where an object is kept. What is in the configuration file is changed there."""
 
