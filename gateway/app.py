@@ -110,7 +110,7 @@ class Gateway:
             self._metrics,
             health=self._health,
             transport=self._transport,
-            limiter=self._stores.limiter,
+            stores=self._stores,
             sink=self._sink,
             tracing=self._tracing,
         )
@@ -168,7 +168,7 @@ class Gateway:
             observers=observers if self._tracing is None else (*observers, self._tracing),
             chance=Random(),  # noqa: S311 - nothing that it draws is a secret
             clock=time.monotonic,
-            ledger_is_full=lambda: self._stores.ledger.full,
+            ledger_is_full=self._stores.ledger_is_full,
         )
 
     @asynccontextmanager

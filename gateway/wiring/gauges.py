@@ -4,10 +4,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ..health import Health
-from ..limits import Limiter
 from ..telemetry.metrics import Metrics
 from ..telemetry.sink import LogSink
 from ..upstream import RelayTransport
+from .stores import Stores
 
 if TYPE_CHECKING:
     from ..telemetry.spans import Tracing
@@ -18,7 +18,7 @@ def watch(
     *,
     health: Health,
     transport: RelayTransport,
-    limiter: Limiter,
+    stores: Stores,
     sink: LogSink,
     tracing: "Tracing | None",
 ) -> None:
@@ -30,12 +30,7 @@ def watch(
         lambda: [(("open",), transport.open), (("idle",), transport.idle)],
         ("state",),
     )
-    metrics.watch(
-        "lockgate_limiter_events_total",
-        "What the limiter has seen.",
-        lambda: [((name,), float(count)) for name, count in asdict(limiter.counts).items()],
-        ("event",),
-    )
+    _watch_stores(metrics, stores)
     metrics.watch(
         "lockgate_log_lines_dropped_total",
         "Log lines lost because nobody read them.",
@@ -48,3 +43,52 @@ def watch(
             lambda: [((name,), float(count)) for name, count in tracing.counts().items()],
             ("result",),
         )
+
+
+def _watch_stores(metrics: Metrics, stores: Stores) -> None:
+    limiter, ledger = stores.limiter, stores.ledger
+    metrics.watch(
+        "lockgate_limiter_events_total",
+        "What the limiter has seen.",
+        lambda: [((name,), float(count)) for name, count in asdict(limiter.counts).items()],
+        ("event",),
+    )
+    metrics.watch(
+        "lockgate_ledger_rows_total",
+        "Rows of the ledger that this process wrote, by what became of them.",
+        lambda: [((name,), float(count)) for name, count in asdict(ledger.counts).items()],
+        ("result",),
+    )
+    metrics.watch(
+        "lockgate_ledger_queued_bytes",
+        "Rows that wait in this process for the database.",
+        lambda: [((), float(ledger.queued_bytes))],
+    )
+    metrics.watch(
+        "lockgate_ledger_oldest_seconds",
+        "How long the first of them has waited.",
+        lambda: [((), ledger.oldest)],
+    )
+    if (mover := stores.mover) is not None:
+        metrics.watch(
+            "lockgate_ledger_moved_rows_total",
+            "Rows that this process brought from Redis, by what became of them.",
+            lambda: [((name,), float(count)) for name, count in asdict(mover.counts).items()],
+            ("result",),
+        )
+        metrics.watch(
+            "lockgate_ledger_backlog_rows",
+            "Rows that wait in Redis for the database.",
+            lambda: [((), float(mover.backlog))],
+        )
+    metrics.watch(
+        "lockgate_store_up",
+        "1 while a store answers.",
+        lambda: [((name,), float(up)) for name, up in stores.reachable().items()],
+        ("store",),
+    )
+    metrics.watch(
+        "lockgate_key_look_ups_total",
+        "Questions to the database about keys.",
+        lambda: [((), float(stores.keys.look_ups))],
+    )

@@ -19,7 +19,9 @@ from ..admin.audit import AuditHead
 from ..config import Config
 from ..contract.errors import StoreUnavailable
 from ..ledger.ledger import Ledger
+from ..ledger.pruner import Pruner
 from ..limits import Books, Limiter, MemoryLimiter, PlanSettings
+from ..limits.keys import SHARDS, ledger_key
 from ..settings import Settings, StartRefused
 from ..store import schema
 from ..store.audit import AuditLog
@@ -30,6 +32,8 @@ from ..store.usage import UsageQuery, UsageRow, usage
 from .plan_book import PlanBook
 
 if TYPE_CHECKING:
+    from ..ledger.mover import Mover
+    from ..ledger.streams import Streams
     from ..redis import Redis
 
 AGAIN = 1.0
@@ -73,6 +77,9 @@ class Stores:
             if self._redis is None
             else _shared(self._redis, config, books)
         )
+        self._streams = _streams(settings)
+        self.mover = _mover(self._streams, config, self.database)
+        self._pruner = Pruner(self.database, config.ledger)
         self._audit_head = AuditHead(self.database)
 
     async def prepare(self) -> None:
@@ -100,10 +107,14 @@ class Stores:
             if self._redis is not None:
                 stack.push_async_callback(self._redis.aclose)
             await stack.enter_async_context(self.limiter)
+            if self._streams is not None and self.mover is not None:
+                await stack.enter_async_context(self._streams)
+                await stack.enter_async_context(self.mover)
             await stack.enter_async_context(self._following())
             await stack.enter_async_context(self._plans)
             await stack.enter_async_context(self.keys)
             await stack.enter_async_context(self._audit_head)
+            await stack.enter_async_context(self._pruner)
             yield
 
     async def usage(self, query: UsageQuery) -> list[UsageRow]:
@@ -115,6 +126,10 @@ class Stores:
         """
         async with self.database.reading() as connection:
             return await usage(connection, query)
+
+    def ledger_is_full(self) -> bool:
+        """Whether a further request could not be accounted for."""
+        return self.ledger.full or (self.mover is not None and self.mover.full)
 
     def reachable(self) -> Mapping[str, bool]:
         """By name, whether each store that is used answers."""
@@ -167,3 +182,21 @@ def _shared(redis: "Redis", config: Config, books: Books) -> Limiter:
         redis, config.limits, books=books
     )
     return limiter
+
+
+def _streams(settings: Settings) -> "Streams | None":
+    """What rows wait in on Redis, over a connection of its own."""
+    if settings.redis_url is None:
+        return None
+    names = [ledger_key(shard) for shard in range(SHARDS)]
+    streams: Streams = import_module("gateway.ledger.streams").Streams(
+        settings.redis_url.get_secret_value(), names
+    )
+    return streams
+
+
+def _mover(streams: "Streams | None", config: Config, database: Database) -> "Mover | None":
+    if streams is None:
+        return None
+    mover: Mover = import_module("gateway.ledger.mover").Mover(streams, database, config.ledger)
+    return mover
