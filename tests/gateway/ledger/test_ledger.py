@@ -107,7 +107,7 @@ async def test_a_broken_entry_is_told_and_holds_up_nobody(database: Database) ->
 
 
 async def test_rows_outwait_an_outage(database_url: str) -> None:
-    async with Database(database_url, timeout=0.1) as database, Ledger(
+    async with Database(database_url, timeout=0.5) as database, Ledger(
         database, settings()
     ) as ledger:  # fmt: skip
         with capture_logs() as logs:
@@ -124,7 +124,7 @@ async def test_rows_outwait_an_outage(database_url: str) -> None:
 
 async def test_a_full_ledger_says_so_and_still_takes_rows(database_url: str) -> None:
     room = 3 * len(entry(1)) + 3 * 256
-    async with Database(database_url, timeout=0.1) as database, Ledger(
+    async with Database(database_url, timeout=0.5) as database, Ledger(
         database, settings(max_queue=room)
     ) as ledger:  # fmt: skip
         async with outage(database_url):
@@ -150,7 +150,7 @@ async def test_rows_that_wait_for_long_make_the_ledger_lag(database_url: str) ->
 
 
 async def test_closing_in_an_outage_ends_in_time_and_tells_what_is_lost(database_url: str) -> None:
-    async with Database(database_url, timeout=0.1) as database:
+    async with Database(database_url, timeout=0.5) as database:
         closed_soon = settings(close_timeout=0.3)
         with capture_logs() as logs:
             async with outage(database_url), Ledger(database, closed_soon) as ledger:
@@ -174,13 +174,13 @@ async def test_what_was_spent_includes_rows_that_wait(database: Database) -> Non
 
 
 async def test_what_was_spent_is_not_told_while_rows_can_not_be_written(database_url: str) -> None:
-    async with Database(database_url, timeout=0.1) as database, Ledger(
+    async with Database(database_url, timeout=0.5) as database, Ledger(
         database, settings()
     ) as ledger:  # fmt: skip
         async with outage(database_url):
             ledger.put(entry(1, cost=7))
             await until(lambda: ledger.counts.failures >= 1)
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(4.0):
                 with pytest.raises(StoreUnavailable):
                     await ledger.spent("acme", "tenant:acme", "money", AT.date())
         await ledger.flush(10.0)
@@ -194,7 +194,7 @@ async def test_a_writer_that_died_is_told_and_nothing_more_is_admitted(
         raise RuntimeError("a fault of ours")
 
     with capture_logs() as logs:
-        async with Ledger(database, settings(close_timeout=0.1)) as ledger:
+        async with Ledger(database, settings(close_timeout=0.5)) as ledger:
             monkeypatch.setattr(ledger._writer, "write", broken)
             ledger.put(entry(1))
             await until(lambda: ledger.full)
@@ -216,7 +216,7 @@ async def test_rows_left_in_an_outage_are_written_by_the_next_process(
     database_url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "journal"
-    async with Database(database_url, timeout=0.1) as database:
+    async with Database(database_url, timeout=0.5) as database:
         closed_soon = settings(journal=path, close_timeout=0.3)
         with capture_logs() as logs:
             async with outage(database_url), Ledger(database, closed_soon) as ledger:

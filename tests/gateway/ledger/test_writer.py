@@ -94,7 +94,7 @@ async def test_a_missing_table_is_no_rows_fault(database: Database) -> None:
 
 
 async def test_an_outage_is_told_once_and_so_is_its_end(database_url: str) -> None:
-    async with Database(database_url, timeout=0.05) as database, Database(database_url) as other:
+    async with Database(database_url, timeout=0.5) as database, Database(database_url) as other:
         at_work = writer(database)
         with capture_logs() as logs:
             async with other.writing() as holder:
