@@ -10,6 +10,7 @@ Hot: once a request, and once more for each target that it goes on to.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..contract.errors import InvalidRequest
 from ..contract.provider import Usage
 from ..limits import (
     MARGIN,
@@ -92,8 +93,14 @@ class Reckoning:
         What to take from the limits before the request is sent to a target of that price.
 
         Raises:
-            InvalidRequest: what it costs can't be bounded, and the caller has a budget.
+            InvalidRequest: nothing bounds its output, or what its prompt costs under a budget.
         """
+        if self._choices and not self.cap and (self.counts_tokens or self.counts_money):
+            raise InvalidRequest(
+                "Name max_tokens: your limits count tokens, and this model has no cap of its own.",
+                param="max_tokens",
+                code="unbounded_output",
+            )
         fixed_tokens = fixed_cost = each_cost = 0
         margin = MARGIN if self.cap else 0
         if self.counts_tokens:

@@ -98,6 +98,16 @@ def test_without_a_budget_nobody_needs_a_price() -> None:
     assert reckoning(TOKENS, price=None).price(TARGET) is None
 
 
+@pytest.mark.parametrize("limit", [TOKENS, BUDGET])
+def test_an_output_that_nothing_bounds_is_refused_where_it_counts(limit: Limit) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        reckoning(limit, max_output=None).ask(PRICE)
+
+    assert (refused.value.code, refused.value.param) == ("unbounded_output", "max_tokens")
+    assert reckoning(limit, max_output=None, max_tokens=5).ask(PRICE).cap == 5
+    assert reckoning(max_output=None).ask(None).cap == 0
+
+
 def test_under_a_budget_what_can_not_be_bounded_is_refused() -> None:
     picture = {"type": "image_url", "image_url": {"url": "https://example.com/lock.png"}}
     own = reckoning(BUDGET, messages=[{"role": "user", "content": [picture]}])
