@@ -10,9 +10,10 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from ..contract.errors import BodyTooLarge
+from ..contract.errors import BodyTooLarge, InvalidRequest
 
 MAX_BODY = 256 * 1024
 """Bytes: some times more than the largest plan or list of models that anybody writes."""
@@ -29,7 +30,12 @@ class AdminRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def bounded(request: Request) -> Response:
-            return await handle(Request(request.scope, _at_most(MAX_BODY, request.receive)))
+            held = Request(request.scope, _at_most(MAX_BODY, request.receive))
+            try:
+                await held.body()  # here, as FastAPI calls every error of reading a 400
+            except ClientDisconnect:
+                raise InvalidRequest("The body did not arrive.") from None
+            return await handle(held)
 
         return bounded
 

@@ -1,0 +1,92 @@
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import APIRouter, Depends, FastAPI
+from pydantic import BaseModel
+from starlette.types import Message
+
+from gateway.admin.route import MAX_BODY, AdminRoute
+from gateway.gates import Anyone
+from gateway.inbound import create_api
+
+
+class Sent(BaseModel):
+    text: str
+    more: str | None = None
+
+
+def api() -> FastAPI:
+    router = APIRouter(route_class=AdminRoute, dependencies=[Depends(Anyone())])
+
+    @router.post("/echo")
+    async def echo(sent: Sent) -> Sent:
+        return sent
+
+    return create_api([router], docs=False, inference=())
+
+
+async def posted(content: bytes | AsyncIterator[bytes]) -> httpx.Response:
+    transport = httpx.ASGITransport(api())
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        headers = {"content-type": "application/json"}
+        return await http.post("/echo", content=content, headers=headers)
+
+
+def sized(length: int) -> bytes:
+    empty = b'{"text":""}'
+    return empty[:-2] + b"x" * (length - len(empty)) + empty[-2:]
+
+
+@pytest.mark.parametrize(("length", "status"), [(100, 200), (MAX_BODY, 200), (MAX_BODY + 1, 413)])
+async def test_a_body_has_its_bound(length: int, status: int) -> None:
+    answer = await posted(sized(length))
+
+    assert answer.status_code == status
+    if status == 413:
+        assert answer.json()["error"]["code"] == "request_too_large"
+
+
+async def test_a_body_without_end_is_refused_before_it_ends() -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield b'{"text":"'
+        while sent < 100 * MAX_BODY:
+            sent += 65536
+            yield b"x" * 65536
+
+    answer = await posted(endless())
+
+    assert answer.status_code == 413
+    assert sent <= MAX_BODY + 65536
+
+
+async def test_whoever_hangs_up_before_the_end_is_no_fault_of_ours() -> None:
+    messages = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    answered: list[Message] = []
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        answered.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/echo",
+        "headers": [(b"content-type", b"application/json")],
+        "query_string": b"",
+    }
+    await api()(scope, receive, send)
+
+    assert answered[0]["status"] == 400
+
+
+async def test_what_has_no_value_is_left_out() -> None:
+    assert (await posted(b'{"text":"a"}')).json() == {"text": "a"}
