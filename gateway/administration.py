@@ -38,6 +38,7 @@ from .store.database import Database
 from .store.migrations import REVISIONS
 from .store.schema import State, check, prepare
 from .wiring import peppers_of
+from .wiring.price_lists import public_lists
 
 Result = TypeVar("Result")
 
@@ -193,7 +194,7 @@ def _opener(
     settings: Settings, *, as_json: bool
 ) -> Callable[[], AbstractAsyncContextManager[Desk]]:
     """What has to be read from files is read before there is a loop that it could block."""
-    config = load(settings.config, os.environ, Registry.load().find)
+    config = load(settings.config, os.environ, Registry.load().find, public_lists())
     configured = Configured(config.plans, config.tenants, frozenset(config.models))
     peppers = peppers_of(settings)
     return partial(_opened, settings.store_url, configured, peppers, as_json=as_json)

@@ -2,6 +2,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import yaml
 
 from gateway.access import Key, Pepper, TenantSettings
 from gateway.admin.configured import Configured
@@ -9,6 +10,7 @@ from gateway.admin.difference import Object, State, difference, outcome
 from gateway.config import ConfigError, Declarations, load_declarations
 from gateway.limits import PlanSettings
 
+FILES = Path(__file__).parents[3] / "config"
 KEY = Key.generate(Random(1)).reveal()
 CONFIGURED = Configured(
     plans={"default": PlanSettings()},
@@ -163,3 +165,22 @@ def test_a_key_can_not_stay_in_a_project_that_goes(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r":5: .*: tenant acme has no project web"):
         declarations.check(outcome(stored, steps), CONFIGURED)
+
+
+def test_the_example_fits_the_default_configuration() -> None:
+    config = yaml.safe_load((FILES / "gateway.yaml").read_text())
+    configured = Configured(
+        plans={"default": PlanSettings()}, tenants={}, models=frozenset(config["models"])
+    )
+    stored = Key.generate(Random(1)).stored(b"p")
+
+    example = load_declarations(FILES / "examples/apply/tenants.yaml", {"SHOP_KEY_HASH": stored})
+
+    example.check(there(example), configured)
+    kinds = [each.kind for each, _ in example.declared.objects()]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "plan": 2,
+        "tenant": 2,
+        "project": 2,
+        "key": 3,
+    }
