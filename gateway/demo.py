@@ -1,8 +1,8 @@
 """
 The demo: two simulated vLLM replicas as processes of their own, and the gateway in front.
 
-Nothing is needed for it: no account, no credential, no other service. The key is made at start
-and forgotten at the end.
+Nothing is needed for it: no account, no credential, no other service. The key and the operator's
+token are made at start and forgotten at the end; what is administered is kept where it always is.
 """
 
 import os
@@ -12,6 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from secrets import token_urlsafe
+
+from pydantic import SecretStr
 
 from .access import Key
 from .app import create_app, load_config, run
@@ -35,6 +38,7 @@ Lockgate is ready at {url}
   key        {key}
   documents  {url}/docs
   metrics    {url}/metrics
+  operator   {token}
   replicas   {replicas}
 
 Try it:
@@ -43,6 +47,10 @@ Try it:
     -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
     -d '{{"model": "chat-small", "stream": true,
          "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+
+See what was used, as an operator:
+
+  curl "{url}/admin/v1/usage?group_by=day" -H "Authorization: Bearer {token}"
 
 Stop one replica (kill {first}) while requests run: the other takes over. Ctrl+C ends the demo.
 """
@@ -61,14 +69,16 @@ def demo(settings: Settings) -> None:
         bind(settings.host, port).close()
     config = load_config(settings, Registry.load())
     public = config.model_copy(update={"ops": config.ops.model_copy(update={"public": True})})
-    gateway = create_app(settings.model_copy(update={"log_level": "warning"}), public)
+    token = settings.admin_token.get_secret_value() or token_urlsafe(24)
+    changes = {"log_level": "warning", "admin_token": SecretStr(token)}
+    gateway = create_app(settings.model_copy(update=changes), public)
     with _replicas() as pids:
         replicas = ", ".join(
             f"{port} (process {pid})" for port, pid in zip(REPLICAS, pids, strict=True)
         )
 
         def ready(url: str) -> None:
-            text = _TEXT.format(url=url, key=key, replicas=replicas, first=pids[0])
+            text = _TEXT.format(url=url, key=key, token=token, replicas=replicas, first=pids[0])
             print(text, flush=True)  # noqa: T201 - this is what the demo is for
 
         run(settings, gateway, ready)

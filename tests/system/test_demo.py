@@ -66,6 +66,18 @@ def test_it_prints_an_address_a_key_and_its_replicas(demo: Demo) -> None:
     assert all(map(_runs, demo.replicas))
 
 
+def test_its_operator_sees_what_was_used(demo: Demo) -> None:
+    demo.answers()
+    [line] = re.findall(r'curl "(\S+)" -H "Authorization: (.*)"', demo.output)
+    url, credential = line
+
+    def used() -> bool:
+        shown = ask("GET", url, headers={"authorization": credential}).raise_for_status().json()
+        return any(row["requests"] for row in shown["data"])
+
+    until(used)
+
+
 def test_the_line_that_it_prints_streams_an_answer_when_pasted(demo: Demo) -> None:
     command("curl")
     done = subprocess.run(
