@@ -38,6 +38,7 @@ PARTING = 1.0
 _PRAGMAS = (
     "PRAGMA journal_mode = wal",  # readers and the writer don't wait for each other
     "PRAGMA synchronous = normal",
+    "PRAGMA secure_delete = 1",  # what is erased is erased from the file
 )
 
 

@@ -94,7 +94,9 @@ class Feed:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            [ended] = await asyncio.gather(task, return_exceptions=True)
+            if isinstance(ended, Exception):  # not an outage: the feed was wrong
+                raise ended
 
     async def poll(self) -> None:
         """
