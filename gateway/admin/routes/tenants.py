@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from .. import tenants
+from .. import erase, tenants
 from ..actor import Actor
 from ..deps import (
     PREFIX,
@@ -19,6 +19,7 @@ from ..deps import (
     shows,
     tagged,
 )
+from ..erase import Erased, Erasure
 from ..listing import Listing
 from ..route import AdminRoute
 from ..shapes import Name
@@ -31,6 +32,7 @@ def tenants_router(parts: Parts, gates: Gates) -> APIRouter:
     admin = parts.administration
     Viewer = Annotated[Actor, Depends(gates.viewer)]  # noqa: N806 - a type
     Admin = Annotated[Actor, Depends(gates.admin)]  # noqa: N806 - a type
+    Owner = Annotated[Actor, Depends(gates.owner)]  # noqa: N806 - a type
     Everywhere = Annotated[Actor, Depends(gates.admin_everywhere)]  # noqa: N806 - a type
 
     @router.get("", responses=refusals())
@@ -74,5 +76,11 @@ def tenants_router(parts: Parts, gates: Gates) -> APIRouter:
     async def delete_tenant(actor: Admin, tenant: TenantPath, match: Versions) -> None:
         async with admin.writing(actor) as change:
             await tenants.delete_tenant(change, tenant, match)
+
+    @router.post("/{tenant}/erase", responses=refusals(409, 413))
+    async def erase_tenant(actor: Owner, tenant: TenantPath, erasure: Erasure) -> Erased:
+        """Forget the tenant for good. What it cost stays in the ledger."""
+        async with admin.writing(actor) as change:
+            return await erase.erase_tenant(change, tenant, erasure)
 
     return router

@@ -35,6 +35,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/plans/{plan}": {"limits": {}},
     "/tenants": {"id": "{tenant}", "plan": "{plan}"},
     "/tenants/{tenant}": {"plan": "{plan}"},
+    "/tenants/{tenant}/erase": {"confirm": "{tenant}"},
     "/tenants/{tenant}/projects": {"id": "new", "plan": "{plan}"},
     "/tenants/{tenant}/projects/{project}": {"plan": "{plan}"},
     "/tenants/{tenant}/keys": {"name": "new", "project": "{project}", "plan": "{plan}"},

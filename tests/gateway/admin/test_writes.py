@@ -55,6 +55,9 @@ CHANGES = {
         f"{T}/new", {"title": "New"}, event=("update", "tenant", "new")
     ),
     "DELETE /admin/v1/tenants/{tenant}": Sent(f"{T}/new", event=("delete", "tenant", "new")),
+    "POST /admin/v1/tenants/{tenant}/erase": Sent(
+        f"{T}/other/erase", {"confirm": "other"}, event=("erase", "tenant", "other")
+    ),
     "POST /admin/v1/tenants/{tenant}/projects": Sent(
         f"{T}/acme/projects", {"id": "new"}, who="own admin", event=("create", "project", "new")
     ),
