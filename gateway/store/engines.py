@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from gateway.contract.errors import StoreUnavailable
 
 from .outage import is_outage
+from .tls import check_tls, read_tls
 
 CONNECTIONS = 5
 """To one database, of one process."""
@@ -47,7 +48,8 @@ def read_address(url: str) -> URL:
     The address of a database.
 
     Raises:
-        ValueError: it is none of `sqlite:///path` and `postgresql://…`; the text does not show it.
+        ValueError: it is none of `sqlite:///path` and `postgresql://…`, or asks for a TLS that
+            there is not. The text does not show it.
     """
     try:
         made = make_url(url)
@@ -58,6 +60,7 @@ def read_address(url: str) -> URL:
     is_file = made.database not in {None, "", ":memory:"}
     if made.drivername != "postgresql" and not (made.drivername == "sqlite" and is_file):
         raise ValueError("is none of sqlite:///path and postgresql://user:password@host/name")
+    check_tls(made)
     return made
 
 
@@ -127,11 +130,17 @@ def _sqlite(
 
 
 def postgres_engines(url: URL, patience: float, lost: Callable[[], None]) -> Engines:
-    """Engines of a server; nothing is connected yet."""
+    """
+    Engines of a server; nothing is connected yet.
+
+    Raises:
+        OSError: a certificate can't be read.
+    """
+    address, tls = read_tls(url)
     connect = partial(
         import_module("asyncpg").connect,
-        # asyncpg reads what libpq does: sslmode, sslrootcert, several hosts.
-        url.render_as_string(hide_password=False),
+        address.render_as_string(hide_password=False),  # in libpq's words, as are several hosts
+        ssl=tls,
         password=url.password or "",  # None looks for one in files
         timeout=patience,
         command_timeout=patience,

@@ -37,10 +37,12 @@ OPTIONS = (
 class PostgresServer:
     """
     One server with an empty database `postgres`. Leaving the block ends it by its pid and removes
-    its directory.
+    its directory. The port is a part of the socket's name unless it is told to listen on it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 5432) -> None:
+        self._options: tuple[str, ...] = (*OPTIONS, f"port={port}")
+        self._port = port
         self._directory = tempfile.TemporaryDirectory(prefix="lg-pg-", ignore_cleanup_errors=True)
         self._data = Path(self._directory.name) / "data"
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,7 +56,8 @@ class PostgresServer:
     def url_of(self, database: str, role: str = "lockgate", password: str = "") -> str:
         """Of a database, for a role."""
         who = f"{role}:{password}" if password else role
-        return f"postgresql://{who}@/{database}?host={self._directory.name}"
+        where = f"host={self._directory.name}&port={self._port}"
+        return f"postgresql://{who}@/{database}?{where}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -78,7 +81,14 @@ class PostgresServer:
         if not self._data.exists():
             self._make()
         self._process = subprocess.Popen(
-            [_binary("postgres"), "-D", self._data, "-k", self._directory.name, *_set(OPTIONS)],
+            [
+                _binary("postgres"),
+                "-D",
+                self._data,
+                "-k",
+                self._directory.name,
+                *_set(self._options),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             **self._as_account(),
@@ -153,6 +163,19 @@ class PostgresServer:
         """Drop it, whoever is connected."""
         self.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    def keep(self, file: Path) -> Path:
+        """A copy of a file that the server, and nobody else, may read."""
+        mine = Path(self._directory.name) / file.name
+        shutil.copyfile(file, mine)
+        mine.chmod(0o600)
+        if os.geteuid() == 0:
+            shutil.chown(mine, ACCOUNT, ACCOUNT)
+        return mine
+
+    def set(self, *options: str) -> None:
+        """Further settings, in force from the next start."""
+        self._options = (*self._options, *options)
+
     def _make(self) -> None:
         if os.geteuid() == 0:
             shutil.chown(self._directory.name, ACCOUNT, ACCOUNT)
@@ -172,7 +195,16 @@ class PostgresServer:
         return {**account, "cwd": self._directory.name}
 
     def _psql(self, database: str) -> list[str | Path]:
-        where = ["-h", self._directory.name, "-U", "lockgate", "-d", database]
+        where = [
+            "-h",
+            self._directory.name,
+            "-p",
+            str(self._port),
+            "-U",
+            "lockgate",
+            "-d",
+            database,
+        ]
         return [_binary("psql"), "-X", "-q", "-A", "-t", *where]
 
     def _answers(self) -> bool:
