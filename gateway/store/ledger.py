@@ -5,24 +5,20 @@ A request has one row however often it is written, by however many processes at 
 takes the place of a provisional one, never the other way round, and its attempts come with it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Table, delete, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from .inserts import Inserts
 from .ledger_rows import AttemptRow, Row
 from .tables import attempts, ledger
 
 _COLUMNS = [column.name for column in ledger.c if column.name not in {"day", "attempts"}]
-_DIALECTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
 
 
 class Written(NamedTuple):
@@ -88,18 +84,23 @@ async def insert(connection: AsyncConnection, rows: Iterable[Row]) -> Written:
     """
     Write rows, each once, within the caller's transaction. Best some hundreds at a time.
 
+    What is counted is what this transaction saw before: of two processes that write a row at the
+    same moment both may call it new.
+
     Raises:
         IntegrityError, DataError: a row is not to be written; nothing of the transaction is.
     """
     batch = _once_each(rows)
-    new = await _insert(connection, batch, replace=False)
-    # A final row that is not new may find a provisional one, of this or of another process.
-    finals = [row for row in batch if not row.provisional and row.request_id not in new]
-    replaced = await _insert(connection, finals, replace=True) if finals else set()
-    if replaced:
-        await connection.execute(delete(attempts).where(attempts.c.request_id.in_(replaced)))
-    await _insert_attempts(connection, [row for row in batch if row.request_id in new | replaced])
-    return Written(len(new), len(replaced), len(batch) - len(new) - len(replaced))
+    known = await _known(connection, [row.request_id for row in batch])
+    new = [row for row in batch if row.request_id not in known]
+    # A final row takes the place of a provisional one, also of one that another process is writing.
+    replacing = [row for row in batch if not row.provisional and known.get(row.request_id, True)]
+    inserts = Inserts.of(connection.dialect)
+    await inserts.rows(connection, replacing, replace=True)
+    await inserts.rows(connection, [row for row in new if row.provisional], replace=False)
+    await inserts.attempts(connection, replacing)
+    replaced = len(replacing) - sum(not row.provisional for row in new)
+    return Written(len(new), replaced, len(batch) - len(new) - replaced)
 
 
 async def rows(
@@ -152,38 +153,13 @@ def _once_each(rows: Iterable[Row]) -> list[Row]:
     return [best[request_id] for request_id in sorted(best)]
 
 
-async def _insert(connection: AsyncConnection, batch: Sequence[Row], *, replace: bool) -> set[str]:
-    """The ids of the rows that were written."""
-    if not batch:
-        return set()
-    statement = _DIALECTS[connection.dialect.name](ledger)
-    if replace:
-        statement = statement.on_conflict_do_update(
-            index_elements=[ledger.c.request_id],
-            set_={c.name: statement.excluded[c.name] for c in ledger.c if not c.primary_key},
-            where=ledger.c.provisional,
-        )
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=[ledger.c.request_id])
-    written = await connection.execute(
-        statement.returning(ledger.c.request_id), [_columns(row) for row in batch]
-    )
-    return set(written.scalars())
-
-
-async def _insert_attempts(connection: AsyncConnection, batch: Sequence[Row]) -> None:
-    made = [
-        attempt.columns(row.request_id, number)
-        for row in batch
-        for number, attempt in enumerate(row.attempts, 1)
-    ]
-    if made:
-        await connection.execute(attempts.insert(), made)
-
-
-def _columns(row: Row) -> dict[str, Any]:
-    columns = {name: getattr(row, name) for name in _COLUMNS}
-    return {**columns, "day": row.day, "attempts": len(row.attempts)}
+async def _known(connection: AsyncConnection, request_ids: Sequence[str]) -> dict[str, bool]:
+    """Which of them have a row, and whether it is a provisional one."""
+    if not request_ids:
+        return {}
+    wanted = select(ledger.c.request_id, ledger.c.provisional)
+    found = await connection.execute(wanted.where(ledger.c.request_id.in_(request_ids)))
+    return {each.request_id: each.provisional for each in found}
 
 
 async def _attempts_of(
