@@ -1,14 +1,15 @@
 """
-What every route of administration is: small bodies in, nothing empty out.
+What every route of administration is: small bodies and known names in, nothing empty out.
 
 FastAPI reads a body before it asks who sent it, so the bound is what a stranger may make the
 gateway keep in memory.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
@@ -20,7 +21,10 @@ MAX_BODY = 256 * 1024
 
 
 class AdminRoute(APIRoute):
-    """Refuses bodies above `MAX_BODY`, and leaves out fields that have no value."""
+    """
+    Refuses bodies above `MAX_BODY` and unknown names in the query, where a misspelt filter would
+    show everything; leaves out fields that have no value.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "response_model_exclude_none": True})
@@ -28,8 +32,11 @@ class AdminRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own, fed through the bound."""
         handle = super().get_route_handler()
+        known = set(_query_names(self.dependant))
 
         async def bounded(request: Request) -> Response:
+            for name in request.query_params.keys() - known:
+                raise InvalidRequest("This is nothing that can be asked for here.", param=name)
             held = Request(request.scope, _at_most(MAX_BODY, request.receive))
             try:
                 await held.body()  # here, as FastAPI calls every error of reading a 400
@@ -38,6 +45,12 @@ class AdminRoute(APIRoute):
             return await handle(held)
 
         return bounded
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for each in dependant.dependencies:
+        yield from _query_names(each)
 
 
 def _at_most(most: int, receive: Receive) -> Receive:

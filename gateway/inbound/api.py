@@ -79,7 +79,9 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError), "registered for it"
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:])
-    return _answer(InvalidRequest(str(first["msg"]), param=param or None))
+    return _answer(
+        InvalidRequest(str(first["msg"]).removeprefix("Value error, "), param=param or None)
+    )
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

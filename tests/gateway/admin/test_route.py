@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import httpx
 import pytest
@@ -22,6 +23,13 @@ def api() -> FastAPI:
     @router.post("/echo")
     async def echo(sent: Sent) -> Sent:
         return sent
+
+    def number(n: int = 0) -> int:
+        return n
+
+    @router.get("/numbers")
+    async def numbers(n: Annotated[int, Depends(number)]) -> int:
+        return n
 
     return create_api([router], docs=False, inference=())
 
@@ -61,6 +69,19 @@ async def test_a_body_without_end_is_refused_before_it_ends() -> None:
 
     assert answer.status_code == 413
     assert sent <= MAX_BODY + 65536
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("", 200), ("?n=1", 200), ("?n=1&m=2", 400), ("?N=1", 400)]
+)
+async def test_a_query_has_known_names_alone(query: str, status: int) -> None:
+    transport = httpx.ASGITransport(api())
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        answer = await http.get(f"/numbers{query}")
+
+    assert answer.status_code == status
+    if status == 400:
+        assert answer.json()["error"]["param"] in {"m", "N"}
 
 
 async def test_whoever_hangs_up_before_the_end_is_no_fault_of_ours() -> None:
