@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Callable[..., Awaitable[None]]] = {
         commands.create_tenant,
         commands.update_tenant,
         commands.delete_tenant,
+        commands.erase_tenant,
         commands.list_projects,
         commands.show_project,
         commands.create_project,

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from . import keys, operators, plans, projects, tenants
+from . import erase, keys, operators, plans, projects, tenants
 from .administration import View
 from .desk import Desk, read, request
 from .moments import after, seconds
@@ -78,6 +78,14 @@ async def delete_tenant(desk: Desk, tenant: str) -> None:
     async with desk.writing() as change:
         await tenants.delete_tenant(change, tenant)
     desk.gone("tenant", tenant)
+
+
+async def erase_tenant(desk: Desk, tenant: str) -> None:
+    """Whoever runs the command was asked before."""
+    confirmed = request(erase.Erasure, confirm=tenant)
+    async with desk.writing() as change:
+        erased = await erase.erase_tenant(change, tenant, confirmed)
+    desk.show(erased, f"Erased tenant {tenant}.")
 
 
 # Projects

@@ -92,8 +92,8 @@ def delete_tenant(tenant: Tenant, yes: Yes = False, as_json: Json = False) -> No
 
 @tenants.command("erase", epilog="Example: lockgate tenants erase acme --yes")
 def erase_tenant(tenant: Tenant, yes: Yes = False, as_json: Json = False) -> None:
-    """Delete it, and what the ledger says of it beside amounts."""
-    confirm(f"Erase tenant {tenant}, its projects, keys and traces in the ledger?", yes=yes)
+    """Delete it for good, and what its callers wrote into the ledger. Amounts stay."""
+    confirm(f"Erase tenant {tenant} with its projects and keys, for good?", yes=yes)
     administer("erase_tenant", tenant, as_json=as_json)
 
 

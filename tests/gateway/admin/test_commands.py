@@ -48,6 +48,16 @@ async def test_a_tenant_goes_its_way(clerk: Clerk) -> None:
         await clerk("show_tenant", "acme")
 
 
+async def test_a_tenant_is_erased(clerk: Clerk) -> None:
+    assert await clerk("erase_tenant", "acme") == {
+        "object": "erased",
+        "tenant": "acme",
+        "ledger_rows": 0,
+    }
+    with pytest.raises(NotFound):
+        await clerk("show_tenant", "acme")
+
+
 async def test_a_project_goes_its_way(clerk: Clerk) -> None:
     made = await clerk("create_project", "acme", "web", plan="small")
     assert (made["tenant"], made["plan"]) == ("acme", "small")

@@ -27,6 +27,14 @@ def test_a_tenant_is_suspended_and_resumed() -> None:
     assert answered("tenants", "resume", "acme")["suspended"] is False
 
 
+def test_a_tenant_is_erased_once_that_is_meant() -> None:
+    done("tenants", "create", "acme", "--plan", "free")
+
+    assert "add --yes" in refused("tenants", "erase", "acme")
+    assert "Erased tenant acme." in done("tenants", "erase", "acme", "--yes")
+    assert "no such tenant" in refused("tenants", "show", "acme")
+
+
 def test_tenants_are_listed_with_those_of_the_file() -> None:
     done("tenants", "create", "acme", "--plan", "free")
 
@@ -58,7 +66,7 @@ def test_what_people_read_says_what_was_done() -> None:
         (["tenants", "update", "acme"], 2, "names nothing to change"),
         (["tenants", "delete", "wide", "--yes"], 1, "configuration file"),
         (["tenants", "delete", "wide"], 2, "add --yes"),
-        (["tenants", "erase", "wide"], 2, "add --yes"),
+        (["tenants", "erase", "wide", "--yes"], 1, "configuration file"),
         (["projects", "delete", "wide", "web"], 2, "add --yes"),
         (["projects", "create", "acme", "web"], 2, "no such tenant"),
     ],
