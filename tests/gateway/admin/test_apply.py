@@ -233,6 +233,72 @@ async def test_a_plan_that_somebody_has_is_not_pruned(office: Office) -> None:
         await applied(office, declared(plans={}), prune=True)
 
 
+# Any file after any other
+
+
+def some(chance: Random, names: str) -> list[str]:
+    return [name for name in names if chance.random() < 0.6]
+
+
+def any_file(chance: Random) -> Declared:
+    """A file that refers to nothing but what it has itself, or what is configured."""
+    plans = some(chance, "pqr")
+
+    def plan() -> dict[str, str]:
+        return {"plan": chance.choice(["small", *plans])} if chance.random() < 0.7 else {}
+
+    def models(*may: str) -> dict[str, list[str]]:
+        return {"models": chance.sample(may, chance.randint(0, len(may)))}
+
+    def key(name: str, projects: list[str]) -> dict[str, Any]:
+        secret = {"key": Key.generate(Random(f"{name}{chance.randint(0, 1)}")).reveal()}
+        return {
+            "name": name,
+            "project": chance.choice([None, *projects]),
+            "disabled": chance.random() < 0.3,
+            "expires": chance.choice([None, "2030-01-01T00:00:00+01:00"]),
+            "networks": chance.choice([[], ["10.0.0.1"], ["10.0.0.0/8"]]),
+            "plan": None,
+            "models": None,
+            **plan(),
+            **(secret if chance.random() < 0.5 else {}),
+        }
+
+    def tenant(name: str) -> dict[str, Any]:
+        projects = some(chance, "xy")
+        return {
+            "title": chance.choice(["", "A title"]),
+            "plan": chance.choice(["small", *plans]),
+            "models": ["*"],
+            "projects": {each: {"plan": None, **plan(), **models("chat")} for each in projects},
+            "keys": [key(f"{name}{each}", projects) for each in some(chance, "klm")],
+        }
+
+    limits = {"requests": chance.choice(["5/minute", "6/minute"]), **models_of(chance)}
+    return declared(
+        plans={name: dict(limits) for name in plans},
+        tenants={name: tenant(name) for name in some(chance, "abc")},
+    )
+
+
+def models_of(chance: Random) -> dict[str, Any]:
+    return {"models": {"chat": {"requests": "1/minute"}}} if chance.random() < 0.5 else {}
+
+
+async def test_after_any_file_any_other_can_be_applied_and_leaves_no_difference(
+    office: Office,
+) -> None:
+    chance = Random(20261123)
+    actions = set()
+    for _ in range(12):
+        file = any_file(chance)
+        actions |= {(s.action, s.kind) for s in (await look(office, file, prune=True)).steps}
+        await applied(office, file, prune=True)
+        assert await steps(office, file, prune=True) == []
+
+    assert len(actions) == 13  # every action on every kind, and a key replaced
+
+
 # Atomicity
 
 
