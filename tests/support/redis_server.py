@@ -6,6 +6,7 @@ limits that were not tried on Redis were not tried.
 """
 
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -35,6 +36,11 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def directory(self) -> Path:
+        """Where it keeps what it keeps."""
+        return Path(self._directory.name)
+
+    @property
     def url(self) -> str:
         """For `open_redis`."""
         return f"unix://{self._socket}"
@@ -62,10 +68,14 @@ class RedisServer:
             stderr=subprocess.DEVNULL,
         )
         until = time.monotonic() + SOON
-        while not self._socket.exists():
+        while not self._listens():
             if self._process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError("redis-server did not start")
             time.sleep(0.005)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as caller:
+            return caller.connect_ex(str(self._socket)) == 0
 
     def kill(self) -> None:
         """End it as a crash would; all it held is gone."""
