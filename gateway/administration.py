@@ -35,8 +35,7 @@ from .registry import Registry
 from .settings import Settings, StartRefused
 from .store.audit import AuditLog
 from .store.database import Database
-from .store.migrations import REVISIONS
-from .store.schema import State, check, prepare
+from .store.schema import REVISIONS, State, check, prepare
 from .wiring import peppers_of
 from .wiring.price_lists import public_lists
 

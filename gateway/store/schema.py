@@ -14,7 +14,9 @@ from sqlalchemy import Connection, column, inspect, select, table
 from gateway.settings import StartRefused
 
 from .database import Database
-from .migrations import REVISIONS
+
+REVISIONS = ("0001",)
+"""The versions in `migrations`, from the oldest to the newest."""
 
 _VERSION = table("alembic_version", column("version_num"))
 

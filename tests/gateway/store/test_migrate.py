@@ -13,8 +13,7 @@ from sqlalchemy import Connection, insert, inspect, select, text
 from gateway.store.audit import AuditLog, Event
 from gateway.store.database import Database
 from gateway.store.migrate import downgrade, migrate
-from gateway.store.migrations import REVISIONS
-from gateway.store.schema import State, check
+from gateway.store.schema import REVISIONS, State, check
 from gateway.store.tables import metadata, plans, tenants
 from tests.support.postgres_server import PostgresServer
 
@@ -106,7 +105,7 @@ async def test_processes_that_migrate_at_once_do_it_once(empty_url: str) -> None
 
 
 def test_every_migration_is_listed_and_has_a_way_back() -> None:
-    folder = Path(sys.modules["gateway.store.migrations"].__file__ or "").parent
+    folder = Path(sys.modules["gateway.store.migrate"].__file__ or "").with_name("migrations")
     script = ScriptDirectory(folder, version_locations=[folder])
     revisions = [revision.revision for revision in script.walk_revisions()]
 

@@ -5,8 +5,7 @@ from sqlalchemy import text
 
 from gateway.store.database import Database
 from gateway.store.migrate import downgrade, migrate
-from gateway.store.migrations import REVISIONS
-from gateway.store.schema import SchemaRefused, State, check, prepare
+from gateway.store.schema import REVISIONS, SchemaRefused, State, check, prepare
 from tests.support.postgres_server import PostgresServer
 
 
