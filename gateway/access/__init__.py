@@ -8,7 +8,7 @@ and every refusal looks the same from outside.
 from .callers import Access, Caller, KeySource, StoredKey
 from .configured import ConfiguredKeys
 from .failures import Failures
-from .generate import Issued, describe_new_key, issue
+from .generate import Issued, describe_new_key, issue, new_key
 from .headers import credential
 from .holders import Holders
 from .key import SCANNER, Key
@@ -44,6 +44,7 @@ __all__ = [
     "credential",
     "SCANNER",
     "describe_new_key",
+    "new_key",
     "Issued",
     "issue",
     "Pepper",

@@ -23,20 +23,27 @@ def issue(peppers: Peppers, rng: Chooser = secrets) -> Issued:
     return Issued(key, key.public_id, key.digest(pepper), pepper.name)
 
 
-def describe_new_key(settings: Settings, name: str) -> str:
+def new_key(settings: Settings) -> dict[str, str | None]:
     """
-    Lines with a fresh key and, where a pepper exists, its stored form. Nothing is written.
+    A fresh key, its public id and, where a pepper exists, its stored form. Nothing is written.
     """
     key = Key.generate()
     pepper = existing_pepper(settings.key_pepper, settings.state_dir)
+    stored = None if pepper is None else key.stored(pepper)
+    return {"id": key.public_id, "key": key.reveal(), "key_hash": stored}
+
+
+def describe_new_key(settings: Settings, name: str) -> str:
+    """The same in lines for people; `name` is what the configuration is to call the key."""
+    made = new_key(settings)
     lines = [
         "The key, which is shown this once:",
-        f"  {key.reveal()}",
+        f"  {made['key']}",
     ]
-    if pepper is None:
+    if made["key_hash"] is None:
         lines.append("No pepper is set, so there is no stored form; configure it whole:")
         lines.append(f'  - {{name: {name}, key: "${{A_VARIABLE_WITH_THE_KEY}}"}}')
     else:
         lines.append("Its stored form, for the configuration file:")
-        lines.append(f'  - {{name: {name}, key_hash: "{key.stored(pepper)}"}}')
+        lines.append(f'  - {{name: {name}, key_hash: "{made["key_hash"]}"}}')
     return "\n".join(lines)

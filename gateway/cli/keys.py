@@ -1,5 +1,6 @@
 """`lockgate keys`."""
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -34,9 +35,13 @@ Expires = Annotated[
 @app.command(epilog="Example: lockgate keys generate --name ci")
 def generate(
     name: Annotated[str, typer.Option(help="What the configuration calls the key.")] = "ci",
+    as_json: Json = False,
 ) -> None:
     """Print a new key and, where a pepper is set, its stored form. Nothing is written."""
-    print(run("gateway.access", "describe_new_key", settings(), name))
+    if as_json:
+        print(json.dumps(run("gateway.access", "new_key", settings()), indent=2))
+    else:
+        print(run("gateway.access", "describe_new_key", settings(), name))
 
 
 @app.command("list", epilog="Example: lockgate keys list acme --enabled")

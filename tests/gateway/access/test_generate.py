@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from gateway.access import Key, Peppers, describe_new_key, issue, load_pepper
+from gateway.access import Key, Peppers, describe_new_key, issue, load_pepper, new_key
 from gateway.access.key import SCANNER
 from gateway.access.settings import KeySettings
 from gateway.settings import Settings
@@ -65,3 +65,12 @@ def test_an_issued_key_is_stored_under_the_current_pepper() -> None:
     assert public_id == key.public_id
     assert f"{public_id}:{digest.hex()}" == key.stored(b"new")
     assert pepper == peppers.current.name
+
+
+def test_for_programs_a_new_key_comes_with_its_id_and_stored_form(tmp_path: Path) -> None:
+    made = new_key(settings(tmp_path, "a pepper"))
+
+    key = Key.parse(made["key"] or "")
+    assert key is not None
+    assert (made["id"], made["key_hash"]) == (key.public_id, key.stored(b"a pepper"))
+    assert new_key(settings(tmp_path))["key_hash"] is None

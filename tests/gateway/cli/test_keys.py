@@ -30,6 +30,14 @@ def test_people_read_the_new_key_on_the_last_line() -> None:
     assert Key.parse(last.strip()) is not None
 
 
+def test_a_generated_key_is_stored_nowhere() -> None:
+    made = answered("keys", "generate")
+
+    assert made["key_hash"].startswith(f"{made['id']}:")
+    assert Key.parse(made["key"]) is not None
+    assert answered("keys", "list", "acme")["data"] == []
+
+
 def test_a_key_is_found_by_its_id_and_by_its_name() -> None:
     made = answered("keys", "create", "acme", "ci")
 
