@@ -33,7 +33,7 @@ class Database:
     does without `foreign_keys` only while tables are rebuilt.
 
     Raises:
-        ValueError: the address is none of `sqlite:///path` and `postgresql://…`.
+        AddressRefused: the address is none of `sqlite:///path` and `postgresql://…`.
     """
 
     def __init__(self, url: str, *, timeout: float = 5.0, foreign_keys: bool = True) -> None:

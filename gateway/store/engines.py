@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gateway.contract.errors import StoreUnavailable
+from gateway.settings import StartRefused
 
 from .outage import is_outage
 from .tls import check_tls, read_tls
@@ -43,13 +44,17 @@ _PRAGMAS = (
 )
 
 
+class AddressRefused(StartRefused, ValueError):
+    """The address is none of a database. The text does not show it, as it may hold a password."""
+
+
 def read_address(url: str) -> URL:
     """
     The address of a database.
 
     Raises:
-        ValueError: it is none of `sqlite:///path` and `postgresql://…`, or asks for a TLS that
-            there is not. The text does not show it.
+        AddressRefused: it is none of `sqlite:///path` and `postgresql://…`, or asks for a TLS that
+            there is not.
     """
     try:
         made = make_url(url)
@@ -59,8 +64,12 @@ def read_address(url: str) -> URL:
         made = made.set(drivername="postgresql")
     is_file = made.database not in {None, "", ":memory:"}
     if made.drivername != "postgresql" and not (made.drivername == "sqlite" and is_file):
-        raise ValueError("is none of sqlite:///path and postgresql://user:password@host/name")
-    check_tls(made)
+        known = "sqlite:///path and postgresql://user:password@host/name"
+        raise AddressRefused(f"LOCKGATE_DATABASE_URL is none of {known}")
+    try:
+        check_tls(made)
+    except ValueError as error:
+        raise AddressRefused(f"LOCKGATE_DATABASE_URL: {error}") from None
     return made
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from gateway.settings import StartRefused
 from gateway.store.database import Database
 from gateway.store.engines import CONNECTIONS, Engines, read_address, sqlite_engines
 
@@ -26,11 +27,18 @@ def _nothing() -> None: ...
     ],
 )
 def test_any_other_address_is_refused_and_not_shown(url: str) -> None:
-    with pytest.raises(ValueError, match="sqlite:///path") as error:
+    with pytest.raises(StartRefused, match="LOCKGATE_DATABASE_URL is none of") as error:
         read_address(url)
 
     assert "hunter2" not in str(error.value)
     assert error.value.__cause__ is None
+
+
+def test_a_tls_that_there_is_not_is_refused_in_one_line() -> None:
+    with pytest.raises(StartRefused, match="LOCKGATE_DATABASE_URL: sslmode is none") as error:
+        read_address("postgresql://u:hunter2@h/d?sslmode=yes")
+
+    assert "hunter2" not in str(error.value)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
