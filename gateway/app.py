@@ -245,6 +245,15 @@ def _announce(url: str) -> None:
     sys.stderr.flush()
 
 
+def _warn(settings: Settings) -> None:
+    """Of what production may have, and may not have meant."""
+    if settings.environment == "production" and settings.store_url.startswith("sqlite"):
+        sys.stderr.write(
+            "lockgate: the database is a SQLite file, which no other process can share; "
+            "LOCKGATE_DATABASE_URL names a PostgreSQL\n"
+        )
+
+
 def _settle_collector() -> None:
     """
     What was made at start lives as long as the process, so the collector need not walk it again
@@ -259,6 +268,7 @@ def _settle_collector() -> None:
 def run(settings: Settings, gateway: Gateway, ready: Callable[[str], None] = _announce) -> None:
     """Serve a gateway that is built already; `ready` is called with the address."""
     gateway.prepare()
+    _warn(settings)
     _settle_collector()
     with ExitStack() as sockets:
         listeners = [Listener(gateway, sockets.enter_context(bind(settings.host, settings.port)))]

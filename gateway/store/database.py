@@ -18,8 +18,7 @@ from typing import Any, Literal, Self, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway.contract.errors import StoreUnavailable
-
+from ..contract.errors import StoreUnavailable
 from .engines import Engines, postgres_engines, read_address, sqlite_engines
 
 T = TypeVar("T")

@@ -21,9 +21,8 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from gateway.contract.errors import StoreUnavailable
-from gateway.settings import StartRefused
-
+from ..contract.errors import StoreUnavailable
+from ..settings import StartRefused
 from .outage import is_outage
 from .tls import check_tls, read_tls
 

@@ -15,8 +15,7 @@ from typing import NamedTuple, Self
 import structlog
 from sqlalchemy import select
 
-from gateway.contract.errors import StoreUnavailable
-
+from ..contract.errors import StoreUnavailable
 from .database import Database
 from .tables import audit, audit_head
 

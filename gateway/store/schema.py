@@ -11,8 +11,7 @@ from importlib import import_module
 
 from sqlalchemy import Connection, column, inspect, select, table
 
-from gateway.settings import StartRefused
-
+from ..settings import StartRefused
 from .database import Database
 
 REVISIONS = ("0001",)
