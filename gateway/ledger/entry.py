@@ -65,7 +65,7 @@ def entry_of(record: Record) -> bytes:
     return _packed(
         {
             "request_id": record.request_id,
-            "at": record.at,
+            "at": record.admitted_at or record.at,
             "tenant": record.tenant,
             "project": record.project or None,
             "key": record.key,

@@ -10,6 +10,7 @@ Hot: once a request, and once more for each target that it goes on to.
 
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from ..contract.provider import Usage
 from ..ledger.entry import entry_of, note_of
@@ -69,6 +70,8 @@ class Account:
         reservation.progress = self._so_far
         self.standings = reservation.standings
         record.admitted = True
+        if reservation.admitted:
+            record.admitted_at = datetime.fromtimestamp(reservation.admitted / 1000, UTC)
         record.reserved_tokens, record.reserved_cost = reservation.amounts
         if reservation.cap < reckoning.cap:
             self.lowered_cap = reckoning.cap = reservation.cap

@@ -58,7 +58,8 @@ class Record:
     that its caller may use: a client can not create a label value. `started` and the other
     instants are seconds of the monotonic clock, `at` the wall clock in UTC. Costs are nano-dollars;
     `priced` says whether the target that served has a price. `admitted` says that limits were
-    asked and have room: such a request has a row in the ledger.
+    asked and have room: such a request has a row in the ledger, under `admitted_at`, which is by
+    the clock of the limits and names the periods that were charged.
     """
 
     request_id: str
@@ -77,6 +78,7 @@ class Record:
     error: str | None = None
     attempts: list[AttemptRecord] = field(default_factory=list)
     admitted: bool = False
+    admitted_at: datetime | None = None
     reserved_tokens: int = 0
     reserved_cost: int = 0
     prompt_tokens: int = 0

@@ -1,6 +1,7 @@
 """Money: what a request holds, moves on with, is charged, and leaves in the ledger."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -315,3 +316,13 @@ async def test_while_the_ledger_is_full_nothing_is_admitted() -> None:
     assert type(await refused(bench)) is LedgerFull
 
     assert bench.upstreams.asked == []
+
+
+async def test_a_row_lies_in_the_period_that_was_charged() -> None:
+    bench = pipeline_of(GOOD, plan={"budget": "1 USD/day"}, tariff=priced(a=CHEAP))
+
+    await bench.ask()
+
+    [entry] = entries(bench)
+    assert bench.record.admitted_at is not None
+    assert datetime.fromisoformat(entry["at"]) == bench.record.admitted_at
