@@ -21,18 +21,27 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from ..access import SCANNER
 from ..access.settings import NetworkText
 
 MAX_VERSION = 2**31 - 1
 MAX_LIST = 1000
 """Names in one list of a request."""
 
+_KEY = re.compile(SCANNER)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _is_printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("must be printable text")
+    return text
+
+
+def _holds_no_key(text: str) -> str:
+    """What is pasted into the wrong field is not kept, and not repeated either."""
+    if _KEY.search(text):
+        raise ValueError("must not have a key in it")
     return text
 
 
@@ -50,11 +59,15 @@ def _in_utc(instant: datetime) -> datetime:
         raise ValueError("must be a time between the years 1 and 9999 in UTC") from None
 
 
-Text = Annotated[str, AfterValidator(_is_printable)]
+Text = Annotated[str, AfterValidator(_is_printable), AfterValidator(_holds_no_key)]
 TenantId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["acme"])]
 ProjectId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["search"])]
 KeyId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{12}$", examples=["8xT2mQ4vLp0Z"])]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["default"])]
+Name = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["default"]),
+    AfterValidator(_holds_no_key),
+]
 Title = Annotated[Text, Field(max_length=200, examples=["Acme, Inc."])]
 ModelName = Annotated[Text, Field(min_length=1, max_length=200, examples=["chat-small"])]
 ModelNames = Annotated[tuple[ModelName, ...], Field(max_length=MAX_LIST)]

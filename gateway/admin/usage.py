@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from ..contract.errors import InvalidRequest
-from ..store.ledger import Chosen, Cursor, rows
+from ..store.ledger import Chosen, Cursor, rows, tag
 from ..store.ledger_rows import AttemptRow, Row
 from ..store.usage import UsageQuery, UsageRow, usage
 from .administration import View
@@ -125,7 +125,7 @@ async def sum_usage(
         NotFound: the tenant that is asked for is not the actor's to see.
         InvalidRequest: there is no such group or tag, or the place to go on from is none.
     """
-    bounded = replace(chosen, tenant=view.bound(chosen.tenant))
+    bounded = _bounded(view, chosen)
     offset = 0 if paging.after is None else _offset_of(paging.after)
     try:
         query = UsageQuery(group_by, bounded, limit=paging.limit + 1, offset=offset)
@@ -145,16 +145,23 @@ async def list_ledger(view: View, chosen: Chosen, paging: Paging) -> Listing[Led
         NotFound: the tenant that is asked for is not the actor's to see.
         InvalidRequest: there is no such tag, or the place to go on from is none.
     """
-    bounded = replace(chosen, tenant=view.bound(chosen.tenant))
+    bounded = _bounded(view, chosen)
     after = None if paging.after is None else _cursor_of(paging.after)
-    try:
-        found = await rows(view.connection, bounded, limit=paging.limit + 1, after=after)
-    except ValueError as error:
-        raise InvalidRequest(str(error), param="tag") from None
+    found = await rows(view.connection, bounded, limit=paging.limit + 1, after=after)
     shown = [_shown(row) for row in found[: paging.limit]]
     more = len(found) > paging.limit
     place = (shown[-1].at.isoformat(), shown[-1].request_id) if more else ()
     return Listing(data=shown, next=cursor_of(*place) if more else None)
+
+
+def _bounded(view: View, chosen: Chosen) -> Chosen:
+    """What was chosen, as far as the actor sees it."""
+    for name in chosen.tags:
+        try:
+            tag(name)
+        except ValueError as error:
+            raise InvalidRequest(str(error), param="tag") from None
+    return replace(chosen, tenant=view.bound(chosen.tenant))
 
 
 def _shown(row: Row) -> LedgerRow:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
+from ...contract.errors import InvalidRequest
 from ...store.audit import Head
 from ...store.trail import Wanted
 from .. import audit
@@ -36,7 +37,12 @@ def _kept(
     ] = None,
     hash: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,  # noqa: A002 - as rows call it
 ) -> Head | None:
-    return None if seq is None or hash is None else Head(seq, hash)
+    if seq is None and hash is None:
+        return None
+    if seq is None or hash is None:
+        missing = "seq" if seq is None else "hash"
+        raise InvalidRequest("A head is a number and a hash.", param=missing)
+    return Head(seq, hash)
 
 
 def audit_router(parts: Parts, gates: Gates) -> APIRouter:

@@ -1,9 +1,11 @@
 from datetime import UTC, datetime, timedelta, timezone
+from random import Random
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from gateway.access import Key
 from gateway.admin.keys import KeyPatch, ShownKey
 from gateway.admin.plans import PlanPatch
 from gateway.admin.projects import ProjectPatch
@@ -110,6 +112,15 @@ def test_what_is_unknown_or_wrong_is_refused_without_being_repeated() -> None:
         with pytest.raises(ValidationError) as raised:
             NewTenant.model_validate(sent)
         assert "hunter2" not in str(raised.value)
+
+
+def test_a_key_in_the_wrong_field_is_refused_without_being_repeated() -> None:
+    key = Key.generate(Random(1)).reveal()
+
+    for sent in ({"id": "acme", "title": f"see {key}"}, {"id": "acme", "plan": key}):
+        with pytest.raises(ValidationError) as raised:
+            NewTenant.model_validate(sent)
+        assert key not in str(raised.value)
 
 
 def test_the_audit_log_keeps_what_an_object_is_and_not_when_or_where() -> None:
