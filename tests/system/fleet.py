@@ -33,8 +33,11 @@ from tests.system.world import (
 LEASE, SWEEP, MOVE = 3.0, 0.5, 0.2
 """Seconds."""
 
+BUSY = 5.0
+"""Seconds that a machine with other work may take on top of what is promised."""
+
 SLOW = 20.0
-"""Seconds that a busy machine may take for what others are promised sooner."""
+"""Seconds for what is not promised any time."""
 
 
 class Used(NamedTuple):
