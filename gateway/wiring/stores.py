@@ -1,7 +1,7 @@
 """
 What the gateway keeps things in, opened together and closed in reverse.
 
-Rows of the ledger come from the limiter, so the ledger outlives it; keys and plans follow the
+Rows of the ledger come from the limiter, so what takes them outlives it; keys and plans follow the
 database's feed. A library that takes long to load is loaded only where its store is used.
 """
 
@@ -106,10 +106,10 @@ class Stores:
             await stack.enter_async_context(self.ledger)
             if self._redis is not None:
                 stack.push_async_callback(self._redis.aclose)
-            await stack.enter_async_context(self.limiter)
             if self._streams is not None and self.mover is not None:
                 await stack.enter_async_context(self._streams)
                 await stack.enter_async_context(self.mover)
+            await stack.enter_async_context(self.limiter)
             await stack.enter_async_context(self._following())
             await stack.enter_async_context(self._plans)
             await stack.enter_async_context(self.keys)
