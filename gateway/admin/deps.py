@@ -104,6 +104,8 @@ def located(response: Response, kept: Object, *path: str) -> Object:
 
 _ETAG = {"ETag": {"description": "The version.", "schema": {"type": "string"}}}
 _LOCATION = {"Location": {"description": "Its address.", "schema": {"type": "string"}}}
+# By name, since the document has the model anyway: FastAPI would make one for each use of it.
+_ERROR = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorBody.__name__}"}}}
 _TOLD = {
     400: "The request is malformed, or refers to what does not exist.",
     401: "No valid token.",
@@ -121,7 +123,7 @@ _TOLD = {
 def refusals(*statuses: int) -> Responses:
     """What a route may answer instead, beside what every route of administration may."""
     return {
-        status: {"model": ErrorBody, "description": _TOLD[status]}
+        status: {"description": _TOLD[status], "content": _ERROR}
         for status in sorted({400, 401, 403, 503, *statuses})
     }
 
