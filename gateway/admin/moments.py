@@ -20,7 +20,7 @@ def before(text: str, now: datetime) -> datetime:
         ValueError: it can't be read; the message says how to write it.
     """
     far = _far(text)
-    return _instant(text) if far is None else _moved(now, -far)
+    return _instant(text) if far is None else now - far
 
 
 def after(text: str, now: datetime) -> datetime:
@@ -31,7 +31,7 @@ def after(text: str, now: datetime) -> datetime:
         ValueError: it can't be read; the message says how to write it.
     """
     far = _far(text)
-    return _instant(text) if far is None else _moved(now, far)
+    return _instant(text) if far is None else now + far
 
 
 def seconds(text: str) -> int:
@@ -50,13 +50,6 @@ def seconds(text: str) -> int:
 def _far(text: str) -> timedelta | None:
     found = _FAR.fullmatch(text)
     return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
-
-
-def _moved(now: datetime, far: timedelta) -> datetime:
-    try:
-        return now + far
-    except OverflowError:
-        raise _unreadable(f"{far.days}d") from None
 
 
 def _instant(text: str) -> datetime:

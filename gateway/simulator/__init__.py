@@ -1,5 +1,5 @@
 """
-A made-up vLLM server for demos, tests and load; only `cli.py` knows it.
+A made-up vLLM server for demos, tests and load; only `gateway.cli` knows it.
 
 A real HTTP server with vLLM's dialect, deterministic text, chosen speed, faults on demand, and a
 true count of all it did.

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import pwd
 import stat
@@ -6,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from gateway import administration
 from gateway.admin.desk import Refused
 from gateway.administration import COMMANDS, administer, apply, diff, migrate
 from gateway.settings import Settings, StartRefused
+from gateway.store.database import Database
 from tests.support.application import CONFIG, KEY, NARROW_KEY, NOWHERE
 from tests.support.databases import database_url, postgres_server
 
@@ -133,6 +136,22 @@ def test_an_empty_database_is_migrated_and_taken_back(
     assert '"before": "empty"' in shown(capsys)
     migrate(settings, None, False)
     assert shown(capsys) == "The schema is current: nothing had to be done.\n"
+
+
+def test_the_schema_of_a_newer_lockgate_is_left_alone(
+    settings: Settings, database_url: str
+) -> None:
+    async def advance() -> None:
+        async with Database(database_url) as database, database.writing() as connection:
+            await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    asyncio.run(advance())
+    for command in (
+        lambda: migrate(settings, None, False),
+        lambda: administer(settings, "list_plans", [], {}, False),
+    ):
+        with pytest.raises(StartRefused, match="of a newer Lockgate"):
+            command()
 
 
 def test_a_version_that_is_none_is_refused(settings: Settings) -> None:
