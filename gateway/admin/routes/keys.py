@@ -31,7 +31,7 @@ from ..shapes import ProjectId
 class IssuedKey(ShownKey):
     """A new key, shown whole this once."""
 
-    key: str = Field(description="The key itself. It is kept nowhere: store it now.")
+    key: str = Field(repr=False, description="The key itself. It is kept nowhere: store it now.")
 
 
 def keys_router(parts: Parts, gates: Gates) -> APIRouter:

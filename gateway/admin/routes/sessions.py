@@ -34,7 +34,7 @@ class SignedIn(Shown):
     """A token, to be sent as `Authorization: Bearer`."""
 
     object: Literal["session"] = "session"
-    token: str
+    token: str = Field(repr=False)
     expires: datetime
     actor: Me
 

@@ -9,7 +9,8 @@ from limits import RateLimitItemPerSecond
 
 from gateway.admin.throttle import Throttle
 from gateway.gates import api_routes, gates_of
-from tests.support.administration import PASSWORD, Office
+from gateway.store.database import Database
+from tests.support.administration import PASSWORD, Office, office_of
 from tests.support.world import KEYS, OPERATORS, STRANGERS, World
 
 ADMIN = "/admin/v1"
@@ -175,3 +176,18 @@ def test_the_document_says_who_may_call(office: Office) -> None:
         assert "422" not in operation["responses"]
         for scheme in operation.get("security", ()):
             assert scheme.keys() <= document["components"]["securitySchemes"].keys()
+
+
+async def test_without_its_database_administration_answers_503_and_not_500() -> None:
+    async with Database("postgresql://lockgate@127.0.0.1:9/none?sslmode=disable") as nowhere:
+        closed = World(office_of(nowhere))
+        found = {
+            route: (await call(closed, route, "bootstrap", IDS)) for route in walked(closed.office)
+        }
+
+    answered = {route: answer.status_code for route, answer in found.items()}
+    assert answered.pop(f"GET {ADMIN}/me") == 200
+    assert set(answered.values()) == {503}
+    refused = found[f"GET {ADMIN}/tenants"]
+    assert refused.json()["error"]["code"] == "store_unavailable"
+    assert refused.headers["x-should-retry"] == "true"
