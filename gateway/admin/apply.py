@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..access import Peppers, issue
-from ..contract.errors import GatewayError
+from ..contract.errors import GatewayError, InvalidRequest
 from ..limits import PlanSettings
 from ..store.objects import KEYS, PLANS, PROJECTS, TENANTS, Row
 from ..store.tables import keys, plans, projects, tenants
@@ -116,6 +118,10 @@ def _named(step: Step) -> Iterator[None]:
         if error.status >= 500:
             raise
         raise StepRefused(step, error) from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StepRefused(step, InvalidRequest(f"{where}: {first['msg']}.")) from None
 
 
 class _Applying:

@@ -226,6 +226,16 @@ async def test_a_step_that_can_not_be_taken_is_named_and_none_is_taken(office: O
     assert await dump(office) == before
 
 
+async def test_what_the_operations_do_not_take_is_refused_by_the_name_of_its_step(
+    office: Office,
+) -> None:
+    many = [f"10.0.0.{number}" for number in range(101)]
+    file = declared(tenants={"acme": {"plan": "small", "keys": [{"name": "ci", "networks": many}]}})
+
+    with pytest.raises(StepRefused, match=r"create key acme/ci: networks: "):
+        await applied(office, file)
+
+
 async def test_a_plan_that_somebody_has_is_not_pruned(office: Office) -> None:
     await applied(office, declared(**FILE))
 
