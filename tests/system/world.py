@@ -188,8 +188,9 @@ def gateway(folder: Path, config: Json, **variables: str) -> Iterator[Gateway]:
 def started(
     kind: type[S], folder: Path, arguments: tuple[str, ...], env: Mapping[str, str]
 ) -> Iterator[S]:
-    """`python -m gateway …`, once it has printed its address."""
+    """`python -m gateway …`, once it has printed its address; its state is in the folder."""
     folder.mkdir(exist_ok=True)
+    env = {"LOCKGATE_STATE_DIR": str(folder / "state"), **env}
     printed = folder / f"{arguments[0]}-{len(list(folder.iterdir()))}.out"
     with printed.open("wb") as file:
         process = subprocess.Popen(
