@@ -119,14 +119,40 @@ class WindowCounter:
 
 
 class PeriodCounter:
-    """What is settled and what is reserved, by period: the current one and the one before."""
+    """
+    What is settled and what is reserved, by period: the current one and the one before.
 
-    __slots__ = ("_calendar", "_reserved", "_settled")
+    A period of which nothing is known is fresh. Its counter may have missed a part of it, unless
+    it began under our eyes: then `seed` tells what had been settled.
+    """
+
+    __slots__ = ("_calendar", "_guessed", "_reserved", "_settled")
 
     def __init__(self, calendar: Calendar) -> None:
         self._calendar = calendar
         self._settled: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
+        self._guessed: set[int] = set()
+
+    def is_unseeded(self, now: Instant, began: int) -> bool:
+        """Whether a part of the period may have gone uncounted, counting having begun then (ms)."""
+        period = self._calendar.period(now.wall)[0]
+        if period in self._settled:
+            return period in self._guessed
+        return self._calendar.period(began)[0] >= period or period - 1 not in self._settled
+
+    def seed(self, now: Instant, settled: int) -> None:
+        """What the ledger says of the period: all that was settled."""
+        period = self._calendar.period(now.wall)[0]
+        self._begin(period)
+        self._settled[period] = settled
+        self._guessed.discard(period)
+
+    def guess(self, now: Instant) -> None:
+        """Nobody can tell what was settled in this period: go on without, until somebody can."""
+        period = self._calendar.period(now.wall)[0]
+        self._begin(period)
+        self._guessed.add(period)
 
     def used(self, now: Instant) -> int:
         period = self._calendar.period(now.wall)[0]
@@ -140,9 +166,7 @@ class PeriodCounter:
 
     def take(self, now: Instant, amount: int) -> int:
         period = self._calendar.period(now.wall)[0]
-        if period not in self._settled:
-            self._forget_before(period - 1)
-            self._settled[period] = self._reserved[period] = 0
+        self._begin(period)
         self._reserved[period] += amount
         return period
 
@@ -160,12 +184,18 @@ class PeriodCounter:
             self._settled[at] += used
 
     def is_idle(self, now: Instant) -> bool:
-        self._forget_before(self._calendar.period(now.wall)[0])
+        self._forget_before(self._calendar.period(now.wall)[0] - 1)
         return not self._settled
+
+    def _begin(self, period: int) -> None:
+        if period not in self._settled:
+            self._forget_before(period - 1)
+            self._settled[period] = self._reserved[period] = 0
 
     def _forget_before(self, period: int) -> None:
         for old in [known for known in self._settled if known < period]:
             del self._settled[old], self._reserved[old]
+            self._guessed.discard(old)
 
 
 class PlaceCounter:

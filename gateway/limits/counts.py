@@ -35,8 +35,12 @@ class Counts:
     """Holders that went on after an outage although their place was taken."""
     expired: int = 0
     """Reservations of others whose lease had ended."""
-    unsettled: int = 0
-    """Settlements given up while the store was out of reach: they end with their lease."""
+    behind: int = 0
+    """Refused because too much waits to be settled or to reach the ledger."""
+    unseeded: int = 0
+    """Found a counter whose past the ledger could not tell."""
+    restored: int = 0
+    """Reservations put back after the store had lost its data."""
     store_failures: int = 0
     clock_resets: int = 0
 

@@ -5,7 +5,7 @@ All keys of a tenant share one slot, by one of 64 fixed shards:
 
     lg1:{s17}:rsv               open reservations of the shard
     lg1:{s17}:rsvx              when their leases end
-    lg1:{s17}:clk               the last instant by which anything counted
+    lg1:{s17}:clk               the last instant by which anything counted, and since when
     lg1:{s17}:led               rows on their way to the ledger
     lg1:{s17}:<tenant>:<limit>  one limit; its name begins with w, p or c
     lg1:{s17}:<tenant>:t:<id>   how a request ended
@@ -55,6 +55,7 @@ class Layout:
     `places` and `rooms` are the keys and amounts of the limits on concurrency.
     """
 
+    shard: int
     shared: tuple[str, str, str]
     ledger: str
     prefix: str
@@ -86,6 +87,7 @@ class Layout:
             extents += (kind, *extent)
         held = [limit for limit in limits if limit.window.kind == AtOnce.kind]
         return cls(
+            shard=shard,
             shared=shard_keys(shard),
             ledger=ledger_key(shard),
             prefix=prefix,
@@ -97,13 +99,13 @@ class Layout:
             _growing=tuple(growing),
         )
 
-    def reserving(self, request_id: str) -> tuple[str, ...]:
-        """The keys of reserve."""
-        return (*self.shared, f"{self.prefix}t:{request_id}", *self.limits)
-
-    def settling(self, request_id: str) -> tuple[str, ...]:
-        """The keys of settle."""
+    def ending(self, request_id: str) -> tuple[str, ...]:
+        """The keys of reserve and settle."""
         return (*self.shared, f"{self.prefix}t:{request_id}", self.ledger, *self.limits)
+
+    def restoring(self, request_id: str) -> tuple[str, ...]:
+        """The keys of restore."""
+        return (*self.shared, f"{self.prefix}t:{request_id}", *self.limits)
 
     def arguments(self, ask: Ask) -> list[str | int]:
         """The arguments of reserve from the tenant on."""

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from ..contract.errors import LimitsUnavailable
-from .counters import Counter, Instant, counter_of
+from ..contract.errors import LimitsUnavailable, StoreUnavailable
+from .counters import Counter, Instant, PeriodCounter, counter_of
 from .counts import Counts
 from .limiter import Books
 from .model import Amounts, Ask, Calendar, Limit, Reservation, Standing
 from .refusal import check_fits, refusal
+from .seeds import Seeds
 
 AHEAD = 60_000
 """Milliseconds that a clock may step back and be held still; a longer step is believed."""
@@ -47,6 +48,10 @@ class _Open:
 class MemoryLimiter:
     """
     A limiter for one process. `clock` and `wall` are milliseconds; neither needs to be steady.
+
+    What a period had used before this process began is asked of the ledger, so that a restart
+    gives nothing away. Where the ledger can not be asked, limits whose policy is `local` or
+    `allow` go on without.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class MemoryLimiter:
     ) -> None:
         self.counts = Counts() if counts is None else counts
         self._books = books or Books()
+        self._seeds = Seeds(self._books.spent)
+        self._began = wall()
         self._clock = clock
         self._wall = wall
         self._last = Instant(0, 0)
@@ -81,14 +88,15 @@ class MemoryLimiter:
         note: bytes = b"",
     ) -> Reservation:
         cap = check_fits(limits, ask, self.counts)
-        now = self._now()
-        counters = [self._counter(tenant, limit) for limit in limits]
+        now, counters = await self._look(tenant, limits)
         held = self._open.get(request_id)
         if held is None:
             cap = self._fitting(now, limits, counters, ask, cap)
             held = self._open[request_id] = self._take(now, limits, counters, ask, cap)
         standings = _standings(now, limits, counters)
-        return Reservation(request_id, tenant, limits, held.amounts, held.cap, standings)
+        return Reservation(
+            request_id, tenant, limits, held.amounts, held.cap, standings, admitted=now.wall
+        )
 
     async def extend(self, reservation: Reservation, amounts: Amounts) -> None:
         held = self._open.get(reservation.request_id)
@@ -129,22 +137,61 @@ class MemoryLimiter:
             self._books.outbox(entry)
 
     async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Standing, ...]:
-        counters = [
-            self._counters.get((tenant, limit.name)) or counter_of(limit) for limit in limits
-        ]
-        return _standings(self._now(), limits, counters)
+        now, counters = await self._look(tenant, limits)
+        return _standings(now, limits, counters)
 
     async def open(self) -> None:
         """Nothing to begin: no lease can outlive this process."""
 
     async def aclose(self) -> None:
-        """Nothing to end."""
+        await self._seeds.aclose()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *raised: object) -> None:
-        """Nothing to end."""
+        await self.aclose()
+
+    async def _look(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Instant, list[Counter]]:
+        """The counters, each knowing its past; nothing is awaited after they were looked up."""
+        now = self._now()
+        counters = [self._counter(tenant, limit) for limit in limits]
+        while self._seeds.wanted and (fresh := self._unseeded(now, limits, counters)):
+            if not await self._seed(now, tenant, fresh):
+                break
+            now = self._now()  # others have come and gone: look again
+            counters = [self._counter(tenant, limit) for limit in limits]
+        return now, counters
+
+    def _unseeded(
+        self, now: Instant, limits: tuple[Limit, ...], counters: list[Counter]
+    ) -> list[tuple[Limit, PeriodCounter]]:
+        return [
+            (limit, counter)
+            for limit, counter in zip(limits, counters, strict=True)
+            if isinstance(counter, PeriodCounter) and counter.is_unseeded(now, self._began)
+        ]
+
+    async def _seed(
+        self, now: Instant, tenant: str, fresh: list[tuple[Limit, PeriodCounter]]
+    ) -> bool:
+        """Whether the ledger has told what was used; where it could not, nobody minds."""
+        try:
+            spent = await self._seeds.of(tenant, [limit for limit, _ in fresh], now.wall)
+        except StoreUnavailable:
+            self.counts.unseeded += 1
+            if any(limit.on_store_error in {None, "refuse"} for limit, _ in fresh):
+                self.counts.unavailable += 1
+                raise LimitsUnavailable(
+                    "Limits can not be checked at the moment.", retry_after=1.0
+                ) from None
+            for _, counter in fresh:
+                counter.guess(now)
+            return False
+        for (_, counter), settled in zip(fresh, spent, strict=True):
+            if counter.is_unseeded(now, self._began):  # nobody was faster
+                counter.seed(now, settled)
+        return True
 
     def _fitting(
         self,

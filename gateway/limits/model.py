@@ -88,6 +88,11 @@ class Reservation:
     stop using what the limits protect, and settles as always. `on_lost` must not raise.
     `progress` is asked for what was used so far whenever the lease is renewed: that is what the
     request is charged if its holder dies. Neither may block.
+
+    `note` is what the ledger says of the request then. `admitted` and `charged` are when it was
+    admitted and when its windows were charged (ms since 1970), `epoch` tells by which data; all 0
+    where no store has seen it. `renewed` is when its lease was last known to be held, in seconds
+    of the holder's steady clock.
     """
 
     request_id: str
@@ -100,6 +105,15 @@ class Reservation:
     settled: bool = False
     on_lost: Callable[[], None] | None = None
     progress: Callable[[], Amounts] | None = None
+    note: bytes = b""
+    admitted: int = 0
+    charged: int = 0
+    epoch: int = 0
+    renewed: float = 0.0
+
+    def so_far(self) -> Amounts:
+        """What the request has used up to now, as far as its holder tells."""
+        return NOTHING if self.progress is None else self.progress()
 
     def lose(self) -> None:
         """Tell the holder, once."""

@@ -1,33 +1,73 @@
 """
 Limits kept on Redis, for all processes together.
 
-One round trip to reserve and one to settle, however many limits apply. What happens while Redis
-is out of reach is the operator's choice; a breaker spares requests the wait for it.
+One round trip to reserve and one to settle, however many limits apply; a counter whose past only
+the ledger knows, a refusal beside which leases have ended, and data that were lost cost further
+ones. What is promised (L is a limit's amount, W its length):
+
+- Any interval of length W, by Redis's clock, holds no more than L of what was admitted in it.
+  What `extend` adds counts from when it was added, and what an upstream used beyond its
+  reservation from when it was settled; the latter may pass L and is counted.
+- At every admission, what a period has settled and reserved is at most L. What a dead request had
+  used after its last heartbeat is known only if it settles after all.
+- Places taken are at most C. A holder whose lease has ended is told to stop.
+- A refused request has changed no counter. A request is charged once, and the row that says so
+  is written with the charge: both or neither.
+
+What is lost when something dies:
+
+- A process: nothing. What it held is free again within a lease and a sweep, or when a request
+  would be refused for its sake; windows age out. Its requests are charged what they had used at
+  the last heartbeat, a third of a lease ago at most, and a provisional row says so.
+- Redis with its data: periods begin with what the ledger says. Each process puts back what it
+  has in windows and what it has open before it is admitted anything; what processes had admitted
+  that died meanwhile is missing from the windows for one W.
+- Redis that falls back to an older state (a replica that lagged): what was admitted since.
+- The way to Redis: what holds meanwhile is each limit's own policy (`away`). Settlements wait in
+  this process until Redis answers, and their rows go to the ledger by its outbox; if the process
+  dies too, the charge is lost and the row is not.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from typing import Self
 
 from redis.exceptions import RedisError
 
-from ..contract.errors import LimitsUnavailable, RequestExceedsLimit
+from ..contract.errors import LimitsUnavailable, StoreUnavailable
 from ..redis import Redis
-from .breaker import Breaker
+from .away import Away
+from .contact import Contact
 from .counts import Counts
+from .holdings import Holdings
 from .leases import Leases
 from .limiter import Books
-from .memory import MemoryLimiter
-from .model import NOTHING, Amounts, Ask, Limit, Reservation, Standing
+from .memory import wall_ms
+from .model import NOTHING, Amounts, Ask, Calendar, Limit, Reservation, Standing
 from .refusal import LimitReached, check_fits, refusal
-from .scripts import Scripts, redis_time
+from .scripts import (
+    BEHIND,
+    ENDED,
+    REFUSED,
+    STRANGE,
+    TAKEN,
+    UNSEEDED,
+    Answer,
+    Ending,
+    Scripts,
+    Seed,
+    found,
+    redis_time,
+    seeds_for,
+)
+from .seeds import Seeds
 from .settings import LimitsSettings
+from .unfinished import Unfinished
 
-REFUSED, ENDED = 0, 2
-LATE = 2
+TRIES = 8
+"""Times that one request may reserve: the ledger, a recovery and a reaping may come between."""
 
 
 class RedisLimiter:
@@ -48,26 +88,34 @@ class RedisLimiter:
         random: Random | None = None,
         books: Books | None = None,
     ) -> None:
+        books = books or Books()
         self.counts = Counts()
-        self._books = books or Books()
-        self._settings = settings
-        self._breaker = Breaker(clock)
+        self._books = books
+        self._now = now
+        self._seeds = Seeds(books.spent)
         self._scripts = Scripts(
-            redis, lease=round(settings.lease * 1000), counts=self.counts, now=now
+            redis,
+            lease=round(settings.lease * 1000),
+            counts=self.counts,
+            now=now,
+            seeded=self._seeds.wanted,
         )
+        self._contact = Contact(redis, self.counts, clock)
+        self._unfinished = Unfinished(self._scripts, self._contact, self._seeds, books, self._wall)
+        self._holdings = Holdings(self._scripts)
         self._leases = Leases(
             self._scripts,
+            self._contact,
+            self._holdings,
+            self._unfinished,
             settings,
-            breaker=self._breaker,
-            clock=clock,
-            random=random or Random(),  # noqa: S311 - spreads load, guards nothing
+            random or Random(),  # noqa: S311 - spreads load, guards nothing
         )
-        self._share = MemoryLimiter(counts=self.counts)
-        self._elsewhere: dict[str, Reservation | None] = {}
+        self._away = Away(settings, self.counts)
 
     @property
     def reachable(self) -> bool:
-        return not self._breaker.is_open
+        return not self._contact.is_open
 
     async def reserve(
         self,
@@ -79,20 +127,24 @@ class RedisLimiter:
         note: bytes = b"",
     ) -> Reservation:
         cap = check_fits(limits, ask, self.counts)
-        reservation = Reservation(request_id, tenant, limits, ask.at(cap), cap)
-        if not limits and not note:  # nothing to keep
-            self._elsewhere[request_id] = None
-            return reservation
-        if self._breaker.is_open:
+        reservation = Reservation(request_id, tenant, limits, ask.at(cap), cap, note=note)
+        if not limits and not note:
+            return self._away.unlimited(reservation)
+        if self._unfinished.is_full:
+            raise self._behind()
+        if self._contact.is_open:
             return await self._without_store(reservation, ask)
         try:
-            answer = await self._scripts.reserve(reservation, ask, cap, note)
+            answer = await self._taken(reservation, ask, cap)
+        except StoreUnavailable as error:
+            self._contact.failed(error)
+            return await self._without_store(reservation, ask)
         except RedisError as error:
-            self._leases.repeat_later(reservation, "C", NOTHING)
-            self._leases.failed(error)
+            self._unfinished.later(Ending(reservation, "C", NOTHING))
+            self._contact.failed(error)
             return await self._without_store(reservation, ask)
         except asyncio.CancelledError:
-            self._leases.repeat_later(reservation, "C", NOTHING)
+            self._unfinished.later(Ending(reservation, "C", NOTHING))
             raise
         self._admit(reservation, ask, answer)
         return reservation
@@ -100,56 +152,47 @@ class RedisLimiter:
     async def extend(self, reservation: Reservation, amounts: Amounts) -> None:
         amounts = Amounts(*map(max, amounts, reservation.amounts))
         check_fits(reservation.limits, Ask(amounts), self.counts)
-        share = self._elsewhere.get(reservation.request_id)
-        if share is not None:
-            await self._share.extend(share, amounts)
-        elif reservation.request_id not in self._elsewhere:
-            await self._extend(reservation, amounts)
-        reservation.amounts = amounts
+        if self._away.has(reservation):
+            await self._away.extend(reservation, amounts)
+        elif self._contact.is_open:
+            self._away.extend_unseen(reservation, amounts)
+        else:
+            try:
+                answer = await self._raised(reservation, amounts)
+            except (RedisError, StoreUnavailable) as error:
+                self._contact.failed(error)
+                self._away.extend_unseen(reservation, amounts)
+            else:
+                self._extended(reservation, amounts, answer)
 
     async def settle(self, reservation: Reservation, used: Amounts, *, entry: bytes = b"") -> None:
         if reservation.settled:
             return
         reservation.settled = True
-        if reservation.request_id in self._elsewhere:
-            await self._settle_elsewhere(reservation, used, entry)
+        ending = Ending(reservation, "S", used, entry)
+        if self._away.has(reservation):
+            await self._away.release(reservation, used)
+            self._settle_afterwards(ending)
             return
         held = reservation.amounts
         self.counts.overshot(used.tokens - held.tokens, used.cost - held.cost)
-        self._leases.release(reservation)
-        if self._breaker.is_open:
-            self._leases.repeat_later(reservation, "S", used, entry)
-            return
-        try:
-            how = await self._scripts.settle(reservation, "S", used, entry)
-        except RedisError as error:
-            self._leases.repeat_later(reservation, "S", used, entry)
-            self._leases.failed(error)
-        except asyncio.CancelledError:
-            self._leases.repeat_later(reservation, "S", used, entry)
-            raise
-        else:
-            self.counts.late += how == LATE
-
-    async def _settle_elsewhere(
-        self, reservation: Reservation, used: Amounts, entry: bytes
-    ) -> None:
-        share = self._elsewhere.pop(reservation.request_id)
-        if entry:
-            self._books.outbox(entry)
-        if share is not None:
-            await self._share.settle(share, used)
+        self._holdings.settled(reservation, used)
+        await self._unfinished.end(ending)
 
     async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Standing, ...]:
         if not limits:
             return ()
-        if self._breaker.is_open:
-            raise self._unavailable()
+        if self._contact.is_open:
+            raise self._away.unavailable()
         try:
             now, *used = await self._scripts.standings(tenant, limits)
-        except RedisError as error:
-            self._leases.failed(error)
-            raise self._unavailable() from error
+            for i, each in enumerate(used):
+                if each < 0:
+                    (spent,) = await self._seeds.of(tenant, limits[i : i + 1], now)
+                    used[i] = spent - 1 - each
+        except (RedisError, StoreUnavailable) as error:
+            self._contact.failed(error)
+            raise self._away.unavailable() from error
         return _standings(limits, used, now)
 
     async def open(self) -> None:
@@ -157,6 +200,7 @@ class RedisLimiter:
 
     async def aclose(self) -> None:
         await self._leases.aclose()
+        await self._seeds.aclose()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -165,67 +209,86 @@ class RedisLimiter:
     async def __aexit__(self, *raised: object) -> None:
         await self.aclose()
 
-    def _admit(self, reservation: Reservation, ask: Ask, answer: list[int]) -> None:
-        how, now, *rest = answer
-        if how == ENDED:
+    async def _taken(self, reservation: Reservation, ask: Ask, cap: int) -> Answer:
+        """The answer to a reservation, after whatever had to be done before there was one."""
+        seeds: list[Seed] = []
+        reaped = False
+        for _ in range(TRIES):
+            answer = await self._scripts.reserve(reservation, ask, cap, seeds)
+            if answer.how == TAKEN:
+                return answer
+            shard = self._scripts.shard(reservation)
+            if answer.how == UNSEEDED:
+                seeds += await seeds_for(reservation, answer, self._seeds)
+            elif answer.how == STRANGE:
+                await self._holdings.recover(shard, answer.epoch)
+            elif answer.how == REFUSED and answer.rest[2] and not reaped:
+                reaped = True  # once: there may be more of them than a request should wait for
+                await self._leases.expire((shard, *each) for each in found(answer.rest[2]))
+            else:
+                return answer
+        raise self._away.unavailable()
+
+    async def _raised(self, reservation: Reservation, amounts: Amounts) -> Answer:
+        answer = await self._scripts.extend(reservation, amounts)
+        if answer.how == UNSEEDED:
+            seeds = await seeds_for(reservation, answer, self._seeds)
+            answer = await self._scripts.extend(reservation, amounts, seeds)
+        return answer
+
+    def _admit(self, reservation: Reservation, ask: Ask, answer: Answer) -> None:
+        if answer.how == ENDED:
             raise ValueError(f"request id {reservation.request_id!r} has ended already")
-        if how == REFUSED:
-            raise self._refusal(reservation.limits, now, rest)
-        reservation.cap, *used = rest
-        reservation.amounts = ask.at(reservation.cap)
-        reservation.standings = _standings(reservation.limits, used, now)
+        if answer.how == BEHIND:
+            raise self._behind()
+        if answer.how == REFUSED:
+            index, wait, _, *used = answer.rest
+            raise self._refusal(reservation.limits, answer.now, index, wait, used)
+        reservation.cap, *used = answer.rest
+        if reservation.cap < ask.cap:
+            self.counts.lowered += 1
+            reservation.amounts = ask.at(reservation.cap)
+        reservation.standings = _standings(reservation.limits, used, answer.now)
+        reservation.admitted = reservation.charged = answer.now
+        reservation.epoch = answer.epoch
+        reservation.renewed = self._contact.clock()
         self.counts.admitted += 1
-        self.counts.lowered += reservation.cap < ask.cap
-        self._leases.hold(reservation)
+        self._holdings.took(reservation)
 
-    async def _extend(self, reservation: Reservation, amounts: Amounts) -> None:
-        if self._breaker.is_open:
-            raise self._unavailable()
-        try:
-            how, now, *rest = await self._scripts.extend(reservation, amounts)
-        except RedisError as error:
-            self._leases.failed(error)
-            raise self._unavailable() from error
-        if how == ENDED:
-            reservation.lose()
+    def _extended(self, reservation: Reservation, amounts: Amounts, answer: Answer) -> None:
+        if answer.how == ENDED:
+            self._holdings.lost(reservation)
             raise LimitsUnavailable("The reservation has ended.")
-        if how == REFUSED:
-            raise self._refusal(reservation.limits, now, rest)
-
-    def _refusal(self, limits: tuple[Limit, ...], now: int, answer: list[int]) -> LimitReached:
-        index, wait, *used = answer
-        self.counts.refused(limits[index - 1].measure)
-        return refusal(limits[index - 1], wait, _standings(limits, used, now))
+        if answer.how == REFUSED:
+            index, wait, *used = answer.rest
+            raise self._refusal(reservation.limits, answer.now, index, wait, used)
+        self._holdings.extended(reservation, amounts, answer.now)
 
     async def _without_store(self, reservation: Reservation, ask: Ask) -> Reservation:
-        match self._settings.on_store_error:
-            case "allow":
-                self.counts.allowed_unseen += 1
-                self._elsewhere[reservation.request_id] = None
-            case "local":
-                await self._take_share(reservation, ask)
-            case "refuse":
-                raise self._unavailable()
+        await self._away.take(reservation, ask)
+        reservation.admitted = self._wall()
         return reservation
 
-    async def _take_share(self, reservation: Reservation, ask: Ask) -> None:
-        parts = self._settings.max_replicas
-        limits = tuple(replace(limit, amount=limit.amount // parts) for limit in reservation.limits)
-        try:
-            share = await self._share.reserve(
-                reservation.request_id, reservation.tenant, limits, ask
-            )
-        except RequestExceedsLimit:
-            # What fits the limit but not our share of it is no fault of the request.
-            raise self._unavailable() from None
-        self.counts.held_locally += 1
-        self._elsewhere[reservation.request_id] = share
-        reservation.standings = share.standings
-        reservation.amounts, reservation.cap = share.amounts, share.cap
+    def _settle_afterwards(self, ending: Ending) -> None:
+        """Charge to the store what it has not admitted, if anything there will remember it."""
+        if any(limit.window.kind == Calendar.kind for limit in ending.reservation.limits):
+            self._unfinished.later(ending)
+        elif ending.entry:
+            self._books.outbox(ending.entry)
 
-    def _unavailable(self) -> LimitsUnavailable:
-        self.counts.unavailable += 1
-        return LimitsUnavailable("Limits can not be checked at the moment.", retry_after=1.0)
+    def _refusal(
+        self, limits: tuple[Limit, ...], now: int, index: int, wait: int, used: list[int]
+    ) -> LimitReached:
+        limit = limits[index - 1]
+        self.counts.refused(limit.measure)
+        return refusal(limit, wait, _standings(limits, used, now))
+
+    def _behind(self) -> LimitsUnavailable:
+        self.counts.behind += 1
+        return LimitsUnavailable("Usage can not be recorded at the moment.", retry_after=1.0)
+
+    def _wall(self) -> int:
+        return self._now() or wall_ms()
 
 
 def _standings(limits: tuple[Limit, ...], used: list[int], now: int) -> tuple[Standing, ...]:

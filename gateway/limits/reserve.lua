@@ -2,24 +2,39 @@
 -- Take an amount from every limit, or nothing from any.
 --
 -- KEYS: 1 reservations (hash)  2 their leases (zset)  3 clock  4 marker of this id
---       5.. one per limit
--- ARGV: 1 now (0 = Redis TIME)  2 lease ms  3 id  4 cap  5 least cap  6 note  7 tenant
+--       5 ledger (stream)  6.. one per limit
+-- ARGV: 1 now (0 = Redis TIME)  2 lease ms  3 id  4 the epoch that the caller knows, or 0
+--       5 rows that may wait for the ledger  6 whether there is a ledger to ask (0 | 1)
+--       7 cap  8 least cap  9 note  10 tenant
 --       then per limit: kind  measure  fixed  each  limit  width  count  name
 --         w  sliding window    width = ms per bucket, count = buckets
 --         p  calendar period   width = day | month
 --         c  concurrency       held until settled or until the lease ends
 --       The amount of a limit is fixed + cap * each. A calendar limit with less room lowers the
 --       cap, but not below the least; a sliding one must have room for the whole.
--- Returns {1, now, reset, cap, used…}     taken; the cap, and what each limit now has in use
---         {0, now, reset, limit, wait, used…}  refused; the limit to wait for longest, and ms
---         {2, now, reset}                 this id has ended already
+--       then what the ledger says: limit, period, amount, …
+-- Returns {1, now, reset, epoch, cap, used…}   taken; the cap, and what each limit now has in use
+--         {0, now, reset, epoch, limit, wait, {id, stored, …}, used…}   refused; the limit to wait
+--             for longest, and ms; some whose leases have ended
+--         {2, …}                   this id has ended already
+--         {3, …}                   the ledger is too far behind
+--         {4, …, limit, period, …} the ledger must be asked about these first
+--         {5, …}                   the caller knows of other data than these: it must first put
+--             back what it has admitted
 -- An id that is open is answered as at first, and nothing more is taken.
 
-local id, lease = ARGV[3], tonumber(ARGV[2])
-local cap, least = tonumber(ARGV[4]), tonumber(ARGV[5])
-local now, reset = clock(KEYS[3], KEYS[2], ARGV[1], lease)
-if redis.call('EXISTS', KEYS[4]) == 1 then return {2, now, reset} end
+local REAPED = 8
+local id, lease, now = ARGV[3], tonumber(ARGV[2])
+local shard = clock(KEYS[3], KEYS[2], ARGV[1], lease)
+now = shard.now
+if redis.call('EXISTS', KEYS[4]) == 1 then return answer(2, shard) end
+if ARGV[4] ~= '0' and ARGV[4] ~= shard.epoch then return answer(5, shard) end
+local open = redis.call('HGET', KEYS[1], id)
+if not open and redis.call('XLEN', KEYS[5]) >= tonumber(ARGV[5]) then return answer(3, shard) end
 
+local cap, least = tonumber(ARGV[7]), tonumber(ARGV[8])
+local limits, rest = given(11, 5)
+local seeds = ARGV[6] == '1' and told(rest) or nil
 local look, wait, take = {}, {}, {}
 
 function look.w(l)
@@ -27,11 +42,9 @@ function look.w(l)
   return l.window.sum
 end
 
-function look.p(l)
-  l.period, l.ends = period(l.width, now)
-  local got = redis.call('HMGET', l.key, 's' .. text(l.period), 'r' .. text(l.period))
-  l.fresh = not got[1]
-  return tonumber(got[1] or '0') + tonumber(got[2] or '0')
+function look.p(l, i)
+  l.period = counted(l.key, i, l.width, shard, seeds)
+  return l.period.settled + l.period.reserved
 end
 
 function look.c(l)
@@ -48,7 +61,7 @@ function wait.w(l)                       -- until enough of the oldest buckets h
   return w.count * w.width               -- not reached: an amount never exceeds its limit
 end
 
-function wait.p(l) return l.ends - now end
+function wait.p(l) return l.period.ends - now end
 
 function wait.c(l)                       -- an estimate; leases of a clock given up end in time
   for _, held in ipairs(redis.call('ZRANGEBYSCORE', l.key, text(now + lease + SKEW), '+inf')) do
@@ -63,14 +76,9 @@ function take.w(l)
 end
 
 function take.p(l)
-  local at = text(l.period)
-  if l.fresh then
-    redis.call('HDEL', l.key, 's' .. text(l.period - 2), 'r' .. text(l.period - 2))
-    redis.call('HSET', l.key, 's' .. at, 0)
-  end
-  redis.call('HINCRBY', l.key, 'r' .. at, text(l.amount))
-  redis.call('PEXPIRE', l.key, text(l.ends - now + DAY))
-  return l.period
+  if l.period.fresh then settle(l.period, 0, now) end
+  redis.call('HINCRBY', l.key, 'r' .. l.period.at, text(l.amount))
+  return l.period.number
 end
 
 function take.c(l)
@@ -89,36 +97,52 @@ local function lowers(l)                 -- whether a lower cap fits, which is t
   return true
 end
 
-local open = redis.call('HGET', KEYS[1], id)
-local limits, longest, refused, most = {}, -1, 0, cap
-for i = 1, #KEYS - 4 do
-  local a = 7 + (i - 1) * 8
-  local l = {
-    key = KEYS[4 + i], kind = ARGV[a + 1], measure = ARGV[a + 2], fixed = tonumber(ARGV[a + 3]),
-    each = tonumber(ARGV[a + 4]), limit = tonumber(ARGV[a + 5]), width = ARGV[a + 6],
-    count = tonumber(ARGV[a + 7]), name = ARGV[a + 8],
-  }
+local function lapsed()
+  local found = {}
+  local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', text(now), 'LIMIT', 0, REAPED)
+  for _, ended in ipairs(ids) do
+    found[#found + 1] = ended
+    found[#found + 1] = redis.call('HGET', KEYS[1], ended) or ''
+  end
+  return found
+end
+
+local unseeded = {}
+for i, l in ipairs(limits) do
+  l.used = look[l.kind](l, i)
+  if l.period and l.period.unseeded then
+    unseeded[#unseeded + 1] = i
+    unseeded[#unseeded + 1] = l.period.number
+  end
+end
+if #unseeded > 0 and not open then return answer(4, shard, unpack(unseeded)) end
+
+local most, longest, refused = cap, -1, 0
+for i, l in ipairs(limits) do
   l.amount = l.fixed + most * l.each
-  l.used = look[l.kind](l)
-  limits[i] = l
   if not open and l.used + l.amount > l.limit and not lowers(l) then
     local ms = wait[l.kind](l)
     if ms > longest then longest, refused = ms, i end
   end
 end
-local answer = {1, now, reset, cap}
+local used = {}
 if refused > 0 then
-  answer = {0, now, reset, refused, longest}
-elseif not open then
-  local record = {used = {t = 0, m = 0}, tenant = ARGV[7], entries = {}, note = ARGV[6]}
-  for i, l in ipairs(limits) do
+  for i, l in ipairs(limits) do used[i] = l.used end
+  return answer(0, shard, refused, longest, lapsed(), unpack(used))
+end
+if open then
+  cap = unpacked(open).cap
+else
+  local record = {
+    used = {t = 0, m = 0}, cap = cap, tenant = ARGV[10], entries = limits, note = ARGV[9],
+  }
+  for _, l in ipairs(limits) do
     l.amount = l.fixed + cap * l.each
     l.at = text(take[l.kind](l))
     l.used = l.used + l.amount
-    record.entries[i] = l
   end
   redis.call('HSET', KEYS[1], id, packed(record))
   redis.call('ZADD', KEYS[2], text(now + lease), id)
 end
-for _, l in ipairs(limits) do answer[#answer + 1] = l.used end
-return answer
+for i, l in ipairs(limits) do used[i] = l.used end
+return answer(1, shard, cap, unpack(used))

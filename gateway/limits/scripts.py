@@ -6,6 +6,7 @@ Every method may raise `redis.exceptions.RedisError`; then the script may or may
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -13,14 +14,51 @@ from ..redis import Argument, Redis, Script
 from .counts import Counts
 from .keys import Layout, shard_keys, stored_keys
 from .model import Amounts, Ask, Limit, Reservation
+from .seeds import Seeds
 
 KEPT = 4096
 """Layouts remembered; beyond that all are forgotten at once, which costs microseconds."""
 
+BACKLOG = 100_000
+"""Rows of a shard that may wait for the ledger before its tenants are refused."""
+
 RENEWED_AT_ONCE = 128
 SWEPT_AT_ONCE = 64
 
+REFUSED, TAKEN, ENDED, BEHIND, UNSEEDED, STRANGE = range(6)
+"""What reserve answers; extend answers the first three, renew may answer the last."""
+
+GONE, DONE, LATE, ALIVE, UNKNOWN = range(5)
+UNSETTLED = 6
+"""What settle answers; the last means that the ledger must be asked first."""
+
 _log = structlog.get_logger()
+
+Seed = tuple[int, int, int]
+"""Index of a limit from 1, the scripts' number of its period, and what the ledger says."""
+
+
+class Answer(NamedTuple):
+    """How it went, when (ms), in which epoch, and what else the script had to say."""
+
+    how: int
+    now: int
+    epoch: int
+    rest: list[Any]
+
+
+class Ending(NamedTuple):
+    """
+    How a reservation is to end: S settled, C cancelled because its answer was lost.
+
+    `handed` is when its row was given to the ledger by another way (ms since 1970), 0 if never.
+    """
+
+    reservation: Reservation
+    mode: str
+    used: Amounts
+    entry: bytes = b""
+    handed: int = 0
 
 
 def redis_time() -> int:
@@ -30,126 +68,181 @@ def redis_time() -> int:
 
 class Scripts:
     """
-    Reserve, settle, renew and sweep on one Redis.
+    The scripts on one Redis.
 
     `lease` is in milliseconds; `now` is milliseconds since 1970, or 0 for Redis's own clock.
+    `seeded` says whether there is a ledger that knows what was used before Redis did. `epochs`
+    holds, per shard, which data this process has had to do with.
     """
 
     def __init__(
-        self, redis: Redis, *, lease: int, counts: Counts, now: Callable[[], int] = redis_time
+        self,
+        redis: Redis,
+        *,
+        lease: int,
+        counts: Counts,
+        now: Callable[[], int] = redis_time,
+        seeded: bool = False,
     ) -> None:
         shared = _text("state")
         self._reserve = _script("reserve", shared)
         self._extend = _script("extend", shared)
         self._settle = _script("settle", shared)
-        self._standings = _script("standings", shared)
         self._renew = _script("renew", shared)
+        self._restore = _script("restore", shared)
+        self._refill = _script("refill", shared)
+        self._standings = _script("standings", shared)
         self._sweep = _script("sweep", shared)
         self.redis = redis
-        self._lease = lease
         self.counts = counts
+        self.epochs: dict[int, int] = {}
+        self._lease = lease
         self._now = now
+        self._seeded = int(seeded)
         self._layouts: dict[tuple[str, tuple[Limit, ...]], Layout] = {}
 
-    async def reserve(self, reservation: Reservation, ask: Ask, cap: int, note: bytes) -> list[int]:
-        """1, now, cap, used… | 0, now, index of the limit from 1, wait in ms, used… | 2, now."""
+    def shard(self, reservation: Reservation) -> int:
+        """Where it lies."""
+        return self._layout(reservation.tenant, reservation.limits).shard
+
+    async def reserve(
+        self, reservation: Reservation, ask: Ask, cap: int, seeds: Iterable[Seed] = ()
+    ) -> Answer:
+        """See reserve.lua for the answers."""
         layout = self._layout(reservation.tenant, reservation.limits)
         arguments: list[Argument] = [
             self._now(),
             self._lease,
             reservation.request_id,
+            self.epochs.get(layout.shard, 0),
+            BACKLOG,
+            self._seeded,
             cap,
             ask.least,
-            note,
+            reservation.note,
             *layout.arguments(ask),
         ]
-        keys = layout.reserving(reservation.request_id)
-        return await self._run_clocked(self._reserve, keys, arguments)
+        for seed in seeds:
+            arguments += seed
+        keys = layout.ending(reservation.request_id)
+        return await self._run(self._reserve, keys, arguments, layout.shard)
 
-    async def extend(self, reservation: Reservation, amounts: Amounts) -> list[int]:
-        """1, now | 0, now, index of the limit from 1, wait in ms, used… | 2, now: not open."""
+    async def extend(
+        self, reservation: Reservation, amounts: Amounts, seeds: Iterable[Seed] = ()
+    ) -> Answer:
+        """See extend.lua for the answers."""
         layout = self._layout(reservation.tenant, reservation.limits)
-        arguments: list[Argument] = [self._now(), self._lease, reservation.request_id]
+        arguments: list[Argument] = [
+            self._now(),
+            self._lease,
+            reservation.request_id,
+            self._seeded,
+        ]
         for limit in reservation.limits:
             arguments += (limit.cost(amounts), limit.amount)
+        for seed in seeds:
+            arguments += seed
         keys = (*layout.shared, *layout.limits)
-        return await self._run_clocked(self._extend, keys, arguments)
+        return await self._run(self._extend, keys, arguments, layout.shard)
 
-    async def settle(
-        self, reservation: Reservation, mode: str, used: Amounts, entry: bytes = b""
-    ) -> int:
-        """Mode S charges `used`, mode C nothing at all; see settle.lua for the answer."""
+    async def end(self, ending: Ending, seeds: Iterable[Seed] = ()) -> Answer:
+        """See settle.lua for the answers."""
+        reservation, mode, used, entry, handed = ending
         layout = self._layout(reservation.tenant, reservation.limits)
-        keys = layout.settling(reservation.request_id)
-        costs = [limit.cost(used) if mode == "S" else 0 for limit in reservation.limits]
-        return await self._end(keys, reservation.request_id, mode, (entry, *costs))
-
-    async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> list[int]:
-        """Now, and what each limit has in use."""
-        layout = self._layout(tenant, limits)
-        keys = (layout.shared[2], *layout.limits)
-        answer: list[int] = await self.redis.run(
-            self._standings, keys, (self._now(), *layout.extents)
-        )
-        return answer
+        arguments: list[Argument] = [self._now(), self._lease, reservation.request_id, mode]
+        if mode == "S":
+            arguments += (entry, reservation.epoch, reservation.admitted, handed, self._seeded)
+            arguments += [limit.cost(used) for limit in reservation.limits]
+            for seed in seeds:
+                arguments += seed
+        keys = layout.ending(reservation.request_id)
+        return await self._run(self._settle, keys, arguments, layout.shard)
 
     async def expire(self, shard: int, request_id: str, stored: bytes) -> int:
-        """End a reservation whose lease has ended, as `swept` found it."""
-        return await self._end(stored_keys(shard, request_id, stored), request_id, "E", ())
+        """End a reservation whose lease has ended, as it was found."""
+        keys = stored_keys(shard, request_id, stored)
+        arguments: list[Argument] = [self._now(), self._lease, request_id, "E"]
+        return (await self._run(self._settle, keys, arguments, shard)).how
+
+    async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> list[int]:
+        """Now, and what each limit has in use; see standings.lua for what is below 0."""
+        layout = self._layout(tenant, limits)
+        keys = (layout.shared[2], *layout.limits)
+        arguments = (self._now(), self._seeded, *layout.extents)
+        answer: list[int] = await self.redis.run(self._standings, keys, arguments)
+        return answer
 
     def renewals(
         self, reservations: Iterable[Reservation], *, again: bool
-    ) -> list[tuple[list[Reservation], Awaitable[list[int]]]]:
+    ) -> list[tuple[list[Reservation], Awaitable[Answer]]]:
         """
-        Extend leases, many to a call; see renew.lua for the answers, one a reservation.
+        Extend leases, many to a call; see renew.lua for the answers.
 
         `again` takes a place that was lost once more, if there is room.
         """
-        groups: dict[tuple[str, ...], tuple[Layout, list[Reservation]]] = {}
+        groups: dict[tuple[str | int, ...], tuple[Layout, list[Reservation]]] = {}
         for reservation in reservations:
             layout = self._layout(reservation.tenant, reservation.limits)
-            key = (*layout.shared, *layout.places, *map(str, layout.rooms))
+            key: tuple[str | int, ...] = (layout.shard, *layout.places, *layout.rooms)
             groups.setdefault(key, (layout, []))[1].append(reservation)
-        calls: list[tuple[list[Reservation], Awaitable[list[int]]]] = []
+        calls: list[tuple[list[Reservation], Awaitable[Answer]]] = []
         for layout, members in groups.values():
             for start in range(0, len(members), RENEWED_AT_ONCE):
                 part = members[start : start + RENEWED_AT_ONCE]
                 calls.append((part, self._renewed(layout, part, again=again)))
         return calls
 
+    async def restore(self, reservation: Reservation) -> Answer:
+        """Put an open reservation back that the store has lost; see restore.lua."""
+        layout = self._layout(reservation.tenant, reservation.limits)
+        arguments: list[Argument] = [
+            self._now(),
+            self._lease,
+            reservation.request_id,
+            reservation.admitted,
+            reservation.charged,
+            *reservation.so_far(),
+            reservation.cap,
+            reservation.note,
+            *layout.arguments(Ask(reservation.amounts)),
+        ]
+        keys = layout.restoring(reservation.request_id)
+        return await self._run(self._restore, keys, arguments, layout.shard)
+
+    async def refill(self, shard: int, windows: Sequence[tuple[str, Sequence[Argument]]]) -> Answer:
+        """Put amounts back into windows that the store has lost: keys and their arguments."""
+        _, leases, clock = shard_keys(shard)
+        keys = (leases, clock, *(key for key, _ in windows))
+        arguments: list[Argument] = [self._now(), self._lease]
+        for _, of_one in windows:
+            arguments += of_one
+        return await self._run(self._refill, keys, arguments, shard)
+
     async def swept(self, shard: int) -> list[tuple[str, bytes]]:
         """Ids and stored reservations of a shard whose leases have ended."""
         keys = shard_keys(shard)[:2]
-        found = await self.redis.run(self._sweep, keys, (self._now(), SWEPT_AT_ONCE))
-        ids = (name.decode() for name in found[::2])
-        return list(zip(ids, found[1::2], strict=True))
+        return found(await self.redis.run(self._sweep, keys, (self._now(), SWEPT_AT_ONCE)))
 
     async def _renewed(
         self, layout: Layout, reservations: Sequence[Reservation], *, again: bool
-    ) -> list[int]:
-        ids = [reservation.request_id for reservation in reservations]
-        arguments: list[Argument] = [self._now(), self._lease, int(again), *layout.rooms, *ids]
-        _, leases, clock = layout.shared
-        answer = await self.redis.run(self._renew, (leases, clock, *layout.places), arguments)
-        states: list[int]
-        reset, *states = answer
-        self._note(reset)
-        return states
+    ) -> Answer:
+        epoch = self.epochs.get(layout.shard, 0)
+        arguments: list[Argument] = [self._now(), self._lease, int(again), epoch, *layout.rooms]
+        for reservation in reservations:
+            tokens, cost = reservation.so_far()
+            arguments += (reservation.request_id, f"{tokens},{cost}")
+        keys = (*layout.shared, *layout.places)
+        return await self._run(self._renew, keys, arguments, layout.shard)
 
-    async def _end(
-        self, keys: Sequence[str], request_id: str, mode: str, rest: Sequence[Argument]
-    ) -> int:
-        arguments: list[Argument] = [self._now(), self._lease, request_id, mode, *rest]
-        how, reset = await self.redis.run(self._settle, keys, arguments)
-        self._note(reset)
-        return int(how)
-
-    async def _run_clocked(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]
-    ) -> list[int]:
-        how, now, reset, *rest = await self.redis.run(script, keys, arguments)
-        self._note(reset)
-        return [how, now, *rest]
+    async def _run(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], shard: int
+    ) -> Answer:
+        how, now, reset, epoch, *rest = await self.redis.run(script, keys, arguments)
+        self.epochs.setdefault(shard, epoch)
+        if reset:
+            self.counts.clock_resets += 1
+            _log.error("limits_clock_reset", effect="windows are void for one length of theirs")
+        return Answer(how, now, epoch, rest)
 
     def _layout(self, tenant: str, limits: tuple[Limit, ...]) -> Layout:
         layout = self._layouts.get((tenant, limits))
@@ -159,10 +252,25 @@ class Scripts:
             layout = self._layouts[tenant, limits] = Layout.of(tenant, limits)
         return layout
 
-    def _note(self, reset: int) -> None:
-        if reset:
-            self.counts.clock_resets += 1
-            _log.error("limits_clock_reset", effect="windows are void for one length of theirs")
+
+async def seeds_for(
+    reservation: Reservation, answer: Answer, seeds: Seeds, *, without: str = ""
+) -> list[Seed]:
+    """
+    What a script that answered UNSEEDED or UNSETTLED wants to know.
+
+    Raises:
+        StoreUnavailable: the ledger is out of reach.
+    """
+    indices, periods = answer.rest[::2], answer.rest[1::2]
+    limits = [reservation.limits[index - 1] for index in indices]
+    spent = await seeds.of(reservation.tenant, limits, answer.now, without=without)
+    return list(zip(indices, periods, spent, strict=True))
+
+
+def found(answer: Sequence[bytes]) -> list[tuple[str, bytes]]:
+    """Ids and stored reservations, of which a script tells in turn."""
+    return [(name.decode(), stored) for name, stored in zip(answer[::2], answer[1::2], strict=True)]
 
 
 def _text(name: str) -> str:

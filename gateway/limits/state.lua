@@ -15,17 +15,40 @@ local function present(given)
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The instant by which this call counts. It never runs backwards, because a window that was
--- passed would open again; only a clock that had run far ahead is given up, and what leases were
--- promised by it is cut down to a lease from now. Second result: 1 when that happened.
+-- The shard's clock is a hash: now = the last instant by which anything counted, since = when the
+-- shard's data began, epoch = a number that tells these data from any before them.
+--
+-- Time never runs backwards, because a window that was passed would open again; only a clock that
+-- had run far ahead is given up (reset = 1), and what leases were promised by it is cut down to a
+-- lease from now.
 local function clock(key, leases, given, lease)
-  local now, last = present(given), tonumber(redis.call('GET', key) or '0')
-  if last >= now and last <= now + SKEW then return last, 0 end
-  redis.call('SET', key, text(now))
-  if last < now then return now, 0 end
-  local ahead = redis.call('ZRANGEBYSCORE', leases, '(' .. text(now + lease), '+inf')
-  for _, id in ipairs(ahead) do redis.call('ZADD', leases, text(now + lease), id) end
-  return now, 1
+  local got = redis.call('HMGET', key, 'now', 'epoch', 'since')
+  local shard = {now = present(given), reset = 0, epoch = got[2], since = tonumber(got[3])}
+  local last = tonumber(got[1] or '0')
+  if not shard.epoch then
+    local time = redis.call('TIME')
+    shard.epoch, shard.since = time[1] .. string.format('%06d', time[2]), shard.now
+    redis.call('HSET', key, 'epoch', shard.epoch, 'since', text(shard.since))
+  end
+  if last >= shard.now and last <= shard.now + SKEW then
+    shard.now = last
+    return shard
+  end
+  redis.call('HSET', key, 'now', text(shard.now))
+  if last > shard.now then
+    shard.reset, shard.since = 1, math.min(shard.since, shard.now)
+    redis.call('HSET', key, 'since', text(shard.since))
+    local ends = text(shard.now + lease)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. ends, '+inf')) do
+      redis.call('ZADD', leases, ends, id)
+    end
+  end
+  return shard
+end
+
+-- Every answer begins with how it went, the instant, whether the clock was given up, the epoch.
+local function answer(how, shard, ...)
+  return {how, shard.now, shard.reset, tonumber(shard.epoch), ...}
 end
 
 -- A sliding window is a hash: s = sum, o = oldest bucket kept, n = newest, <bucket> = amount.
@@ -52,11 +75,13 @@ local function window(key, width, count, now)
   return w
 end
 
-local function charge(w, amount)
+local function charge(w, amount, bucket)
   if w.void then redis.call('DEL', w.key) end
   if #w.gone > 0 then redis.call('HDEL', w.key, unpack(w.gone)) end
-  redis.call('HINCRBY', w.key, text(w.current), text(amount))
-  redis.call('HSET', w.key, 's', text(w.sum + amount), 'o', text(w.oldest), 'n', text(w.current))
+  w.void, w.gone, w.sum = false, {}, w.sum + amount
+  w.oldest = math.min(w.oldest, bucket or w.current)
+  redis.call('HINCRBY', w.key, text(bucket or w.current), text(amount))
+  redis.call('HSET', w.key, 's', text(w.sum), 'o', text(w.oldest), 'n', text(w.current))
   redis.call('PEXPIRE', w.key, text(math.max((w.count + 2) * w.width, IDLE)))
 end
 
@@ -68,21 +93,63 @@ local function first_day(month)
     + math.floor((153 * (month % 12) + 2) / 5) - 719468
 end
 
--- The calendar period (UTC) that holds `now`: its number, and the instant at which it ends.
+-- The calendar period (UTC) that holds `now`: its number, and when it ends and began.
 local function period(unit, now)
   local day = math.floor(now / DAY)
-  if unit == 'day' then return day, (day + 1) * DAY end
+  if unit == 'day' then return day, (day + 1) * DAY, day * DAY end
   local month = math.floor((day + 719468) / 30.436875)
   while first_day(month + 1) <= day do month = month + 1 end
   while first_day(month) > day do month = month - 1 end
-  return month, first_day(month + 1) * DAY
+  return month, first_day(month + 1) * DAY, first_day(month) * DAY
 end
 
--- A reservation is stored as tokens,cost|tenant|entry;entry;…|note. First what it was last heard
--- to have used, which is what its owner's death costs; then one entry per limit, which says
+-- What the ledger was found to say, from ARGV[first] on: index of a limit, number of its period,
+-- amount, and so on.
+local function told(first)
+  local seeds = {}
+  for a = first, #ARGV, 3 do seeds[ARGV[a] .. ':' .. ARGV[a + 1]] = ARGV[a + 2] end
+  return seeds
+end
+
+-- Charge a period that is being counted, or begins to be.
+local function settle(p, amount, now)
+  redis.call('HINCRBY', p.key, 's' .. p.at, text(amount))
+  if p.fresh then
+    redis.call('HDEL', p.key, 's' .. text(p.number - 2), 'r' .. text(p.number - 2))
+    redis.call('PEXPIRE', p.key, text(p.ends - now + DAY))
+    p.fresh = false
+  end
+end
+
+-- A counter of periods is a hash: s<number> = settled, r<number> = reserved. A period without s
+-- is fresh, and its counter may have missed a part of it: where the shard's data are younger than
+-- the period, and where the period before was not counted either. Such a one begins with what the
+-- ledger says; `unseeded` means that it has to be asked.
+local function counted(key, i, unit, shard, seeds)
+  local number, ends, starts = period(unit, shard.now)
+  local at = text(number)
+  local got = redis.call('HMGET', key, 's' .. at, 'r' .. at)
+  local p = {key = key, number = number, at = at, ends = ends}
+  p.settled, p.reserved = tonumber(got[1] or '0'), tonumber(got[2] or '0')
+  if got[1] then return p end
+  local seed = seeds and seeds[i .. ':' .. at]
+  p.fresh = true
+  if seed then
+    settle(p, seed, shard.now)
+    p.settled = tonumber(seed)
+  else
+    p.unseeded = seeds and (starts < shard.since
+      or redis.call('HEXISTS', key, 's' .. text(number - 1)) == 0)
+  end
+  return p
+end
+
+-- A reservation is stored as tokens,cost,cap|tenant|entry;entry;…|note. First what it was last
+-- heard to have used, which is what its owner's death costs; then one entry per limit, which says
 -- what was charged where: kind,measure,amount,at,width,count,name.
 local function unpacked(record)
-  local tokens, cost, tenant, list, note = string.match(record, '^(%d+),(%d+)|(.-)|(.-)|(.*)$')
+  local tokens, cost, cap, tenant, list, note =
+    string.match(record, '^(%d+),(%d+),(%d+)|(.-)|(.-)|(.*)$')
   local used = {r = 1, t = tonumber(tokens), m = tonumber(cost), c = 1}
   local entries = {}
   for entry in string.gmatch(list, '[^;]+') do
@@ -93,14 +160,30 @@ local function unpacked(record)
       count = tonumber(count), name = name,
     }
   end
-  return {used = used, tenant = tenant, entries = entries, note = note}
+  return {used = used, cap = tonumber(cap), tenant = tenant, entries = entries, note = note}
 end
 
 local function packed(record)
   local list = {}
   for i, e in ipairs(record.entries) do
-    list[i] = table.concat({e.kind, e.measure, text(e.amount), e.at, e.width, e.count, e.name}, ',')
+    list[i] = table.concat(
+      {e.kind, e.measure, text(e.amount), e.at, e.width, text(e.count), e.name}, ',')
   end
-  local used = text(record.used.t) .. ',' .. text(record.used.m)
-  return table.concat({used, record.tenant, table.concat(list, ';'), record.note}, '|')
+  local head = table.concat(
+    {text(record.used.t), text(record.used.m), text(record.cap)}, ',')
+  return table.concat({head, record.tenant, table.concat(list, ';'), record.note}, '|')
+end
+
+-- The limits of reserve and restore, from ARGV[first] on, eight arguments each.
+local function given(first, keys)
+  local limits = {}
+  for i = 1, #KEYS - keys do
+    local a = first + (i - 1) * 8
+    limits[i] = {
+      key = KEYS[keys + i], kind = ARGV[a], measure = ARGV[a + 1], fixed = tonumber(ARGV[a + 2]),
+      each = tonumber(ARGV[a + 3]), limit = tonumber(ARGV[a + 4]), width = ARGV[a + 5],
+      count = tonumber(ARGV[a + 6]), name = ARGV[a + 7],
+    }
+  end
+  return limits, first + 8 * #limits
 end

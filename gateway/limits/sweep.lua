@@ -7,9 +7,9 @@
 
 local ids = redis.call(
   'ZRANGEBYSCORE', KEYS[2], '-inf', text(present(ARGV[1])), 'LIMIT', 0, tonumber(ARGV[2]))
-local answer = {}
+local found = {}
 for _, id in ipairs(ids) do
-  answer[#answer + 1] = id
-  answer[#answer + 1] = redis.call('HGET', KEYS[1], id) or ''
+  found[#found + 1] = id
+  found[#found + 1] = redis.call('HGET', KEYS[1], id) or ''
 end
-return answer
+return found

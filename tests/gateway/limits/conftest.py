@@ -36,6 +36,20 @@ async def client(redis_server: RedisServer, raw: redis.Redis) -> AsyncIterator[R
 
 
 @pytest.fixture
+def mortal() -> Iterator[RedisServer]:
+    """A server that the test may kill."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def mortal_client(mortal: RedisServer) -> AsyncIterator[Redis]:
+    async with open_redis(mortal.url, deadline=1) as client:
+        await client.ping(within=5)
+        yield client
+
+
+@pytest.fixture
 def ticker() -> Ticker:
     return Ticker()
 
@@ -45,6 +59,14 @@ def shared(client: Redis, ticker: Ticker) -> RedisLimiter:
     """On Redis, not opened: nothing runs in the background."""
     return RedisLimiter(
         client, LimitsSettings(lease=15), clock=ticker.seconds, now=ticker, random=Random(1)
+    )
+
+
+@pytest.fixture
+def mortal_limiter(mortal_client: Redis, ticker: Ticker) -> RedisLimiter:
+    """On a server that the test may kill, not opened."""
+    return RedisLimiter(
+        mortal_client, LimitsSettings(lease=15), clock=ticker.seconds, now=ticker, random=Random(1)
     )
 
 

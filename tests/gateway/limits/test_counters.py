@@ -42,14 +42,15 @@ def test_a_window_resets_when_its_newest_bucket_leaves() -> None:
     assert WindowCounter(TEN).resets_in(later(300)) == 11_000 - (START + 300) % 1000
 
 
-def test_a_period_is_idle_once_it_has_ended() -> None:
+def test_a_period_is_idle_once_the_next_has_ended_too() -> None:
     period = PeriodCounter(Calendar("day"))
     at = period.take(NOW, 5)
     period.settle(NOW, at, 5, 5)
 
     assert not period.is_idle(NOW)
-    assert period.is_idle(later(DAY_MS))
-    period.settle(later(DAY_MS), at, 5, 5)
+    assert not period.is_idle(later(DAY_MS))
+    assert period.is_idle(later(2 * DAY_MS))
+    period.settle(later(2 * DAY_MS), at, 5, 5)
     assert period.used(NOW) == 0
 
 

@@ -16,7 +16,7 @@ LIMITS = (
 
 @given(TENANT)
 def test_all_keys_of_a_tenant_lie_in_one_slot(tenant: str) -> None:
-    keys = Layout.of(tenant, LIMITS).settling("01ABC")
+    keys = Layout.of(tenant, LIMITS).ending("01ABC")
 
     assert 0 <= shard_of(tenant) < SHARDS
     assert {key[key.index("{") : key.index("}") + 1] for key in keys} == {
@@ -27,7 +27,7 @@ def test_all_keys_of_a_tenant_lie_in_one_slot(tenant: str) -> None:
 
 @given(TENANT, TENANT)
 def test_no_key_of_a_tenant_is_one_of_another(one: str, other: str) -> None:
-    mine, others = (set(Layout.of(each, LIMITS).reserving("01ABC")[3:]) for each in (one, other))
+    mine, others = (set(Layout.of(each, LIMITS).ending("01ABC")[5:]) for each in (one, other))
 
     assert (mine & others == set()) == (one != other)
 
@@ -45,7 +45,7 @@ def test_keys_are_named_as_documented() -> None:
     layout = Layout.of("acme", LIMITS)
     shard = f"lg1:{{s{shard_of('acme')}}}:"
 
-    assert layout.settling("01ABC") == (
+    assert layout.ending("01ABC") == (
         shard + "rsv",
         shard + "rsvx",
         shard + "clk",
@@ -56,8 +56,8 @@ def test_keys_are_named_as_documented() -> None:
         shard + "acme:c:concurrency:key:a1B2",
         shard + "acme:p:day:money:key:a1B2/m:0123456789ab",
     )
-    assert layout.reserving("01ABC") == tuple(
-        key for key in layout.settling("01ABC") if not key.endswith(":led")
+    assert layout.restoring("01ABC") == tuple(
+        key for key in layout.ending("01ABC") if not key.endswith(":led")
     )
     assert layout.places == (shard + "acme:c:concurrency:key:a1B2",)
     assert layout.rooms == (3,)
@@ -80,9 +80,9 @@ def test_only_what_the_request_asks_for_differs_between_requests() -> None:
 
 def test_keys_are_found_again_in_what_is_stored() -> None:
     names = ";".join(f"w,r,1,17,1000,60,{limit.name}" for limit in LIMITS)
-    stored = f'0,0|acme|{names}|{{"a": "b|c;d"}}'.encode()
+    stored = f'0,0,9|acme|{names}|{{"a": "b|c;d"}}'.encode()
 
-    assert stored_keys(shard_of("acme"), "01ABC", stored) == Layout.of("acme", LIMITS).settling(
+    assert stored_keys(shard_of("acme"), "01ABC", stored) == Layout.of("acme", LIMITS).ending(
         "01ABC"
     )
     assert stored_keys(3, "x", b"") == (*shard_keys(3), "lg1:{s3}::t:x", "lg1:{s3}:led")

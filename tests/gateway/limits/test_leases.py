@@ -1,22 +1,19 @@
 """What keeps reservations true in the background, one pass at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from random import Random
 
 import pytest
 import redis
 
-from gateway.limits import leases
-from gateway.limits.breaker import FAILURES, Breaker
-from gateway.limits.counts import Counts
+from gateway.limits.breaker import FAILURES
 from gateway.limits.keys import shard_keys, shard_of
 from gateway.limits.leases import Leases
 from gateway.limits.model import NOTHING, Ask, AtOnce, Limit, Reservation
 from gateway.limits.redis import RedisLimiter
-from gateway.limits.scripts import RENEWED_AT_ONCE, Scripts
+from gateway.limits.scripts import RENEWED_AT_ONCE, Ending
 from gateway.limits.settings import LimitsSettings
-from gateway.redis import Redis, Script, open_redis
+from gateway.redis import Redis, Script
 from tests.support.paces import Paces
 from tests.support.redis_server import RedisServer
 from tests.support.ticker import Ticker
@@ -134,7 +131,7 @@ async def test_after_an_outage_a_place_is_taken_again_and_nobody_stops(
     shared: RedisLimiter, renewed: Leases, ticker: Ticker
 ) -> None:
     held = await hold(shared, "a")
-    renewed._in_doubt = True
+    shared._contact.in_doubt = True
     ticker.ms += LEASE
 
     await renewed.renew()
@@ -150,7 +147,7 @@ async def test_after_an_outage_a_place_given_away_is_an_overlap_that_goes_on(
     shared: RedisLimiter, renewed: Leases, other: RedisLimiter, ticker: Ticker
 ) -> None:
     held = await hold(shared, "a")
-    renewed._in_doubt = True
+    shared._contact.in_doubt = True
     ticker.ms += LEASE
     await hold(other, "b")
     await hold(other, "c")
@@ -188,110 +185,58 @@ async def test_what_was_settled_while_it_was_renewed_is_left_alone(
     assert not held.lost
 
 
-class Unreachable:
-    """A server that can be killed, and leases on it."""
-
-    def __init__(self, server: RedisServer, client: Redis, ticker: Ticker) -> None:
-        self.server = server
-        self.counts = Counts()
-        self.breaker = Breaker(ticker.seconds)
-        scripts = Scripts(client, lease=LEASE, counts=self.counts, now=ticker)
-        self.leases = Leases(
-            scripts,
-            LimitsSettings(lease=0.06, sweep=0.02),
-            breaker=self.breaker,
-            clock=ticker.seconds,
-            random=Random(1),
-        )
-
-
-@pytest.fixture
-def mortal() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def mortal_client(mortal: RedisServer) -> AsyncIterator[Redis]:
-    async with open_redis(mortal.url, deadline=5) as client:
-        yield client
-
-
-@pytest.fixture
-def unreachable(mortal: RedisServer, mortal_client: Redis, ticker: Ticker) -> Unreachable:
-    return Unreachable(mortal, mortal_client, ticker)
-
-
 async def test_an_outage_is_noticed_in_the_background_and_so_is_its_end(
-    unreachable: Unreachable, ticker: Ticker
+    mortal_limiter: RedisLimiter, mortal: RedisServer, ticker: Ticker
 ) -> None:
-    unreachable.server.kill()
+    mortal.kill()
     for _ in range(FAILURES):
-        assert not unreachable.breaker.is_open
-        await unreachable.leases.sweep()
+        assert not mortal_limiter._contact.is_open
+        await mortal_limiter._leases.sweep()
         ticker.ms += 100
-    assert unreachable.breaker.is_open
-    failures = unreachable.counts.store_failures
+    assert mortal_limiter._contact.is_open
+    failures = mortal_limiter.counts.store_failures
     assert failures >= FAILURES
 
-    await unreachable.leases.pass_once()
-    assert unreachable.counts.store_failures == failures
-    unreachable.server.start()
-    await unreachable.leases.pass_once()
+    await mortal_limiter._leases.pass_once()
+    assert mortal_limiter.counts.store_failures == failures
+    mortal.start()
+    await mortal_limiter._leases.pass_once()
 
-    assert not unreachable.breaker.is_open
+    assert not mortal_limiter._contact.is_open
 
 
-async def test_an_outage_is_noticed_without_a_request(unreachable: Unreachable) -> None:
-    unreachable.server.kill()
-    await unreachable.leases.pass_once()
-    assert unreachable.breaker.is_open
+async def test_an_outage_is_noticed_without_a_request(
+    mortal_limiter: RedisLimiter, mortal: RedisServer
+) -> None:
+    mortal.kill()
+    await mortal_limiter._leases.pass_once()
+    assert mortal_limiter._contact.is_open
 
 
 async def test_a_renewal_that_fails_is_in_doubt_until_one_succeeds(
-    unreachable: Unreachable,
+    mortal_limiter: RedisLimiter,
+    mortal: RedisServer,
 ) -> None:
-    unreachable.leases.hold(Reservation("a", "acme", PLACES))
-    unreachable.server.kill()
-    await unreachable.leases.renew()
-    assert unreachable.leases._in_doubt
+    await hold(mortal_limiter, "a")
+    mortal.kill()
+    await mortal_limiter._leases.renew()
+    assert mortal_limiter._contact.in_doubt
 
-    unreachable.server.start()
-    await unreachable.leases.renew()
+    mortal.start()
+    await mortal_limiter._leases.renew()
 
-    assert not unreachable.leases._in_doubt
-    assert unreachable.counts.lost == 0
-
-
-async def test_a_repetition_that_fails_is_kept(unreachable: Unreachable) -> None:
-    unreachable.leases.repeat_later(Reservation("a", "acme", PLACES), "S", NOTHING)
-    unreachable.server.kill()
-    await unreachable.leases.repeat()
-    assert len(unreachable.leases._unanswered) == 1
-
-    unreachable.server.start()
-    await unreachable.leases.repeat()
-
-    assert unreachable.leases._unanswered == {}
+    assert not mortal_limiter._contact.in_doubt
+    assert mortal_limiter.counts.lost == 0
 
 
-async def test_repetitions_are_bounded_and_the_oldest_are_given_up(
-    unreachable: Unreachable, monkeypatch: pytest.MonkeyPatch
+async def test_it_starts_while_the_store_is_out_of_reach(
+    mortal_limiter: RedisLimiter, mortal: RedisServer
 ) -> None:
-    monkeypatch.setattr(leases, "REMEMBERED", 3)
-    for number in range(5):
-        unreachable.leases.repeat_later(Reservation(f"r{number}", "acme", PLACES), "S", NOTHING)
+    mortal.kill()
+    await mortal_limiter._leases.open()
 
-    assert list(unreachable.leases._unanswered) == ["r2", "r3", "r4"]
-    assert unreachable.counts.unsettled == 2
-
-
-async def test_it_starts_while_the_store_is_out_of_reach(unreachable: Unreachable) -> None:
-    unreachable.server.kill()
-    await unreachable.leases.open()
-
-    assert unreachable.breaker.is_open
-    await unreachable.leases.aclose()
+    assert mortal_limiter._contact.is_open
+    await mortal_limiter._leases.aclose()
 
 
 @pytest.fixture
@@ -311,15 +256,15 @@ async def test_it_works_by_itself_once_opened_and_repeats_a_last_time_when_close
 ) -> None:
     async with brisk:
         held, dead = await hold(brisk, "a"), await hold(brisk, "b")
-        brisk._leases.release(dead)
+        del brisk._holdings.open[dead.request_id]
         for _ in range(3):
             ticker.ms += LEASE // 3
             await paces.two_passes()
         assert not held.lost
         assert brisk.counts.expired == 1
-        brisk._leases.repeat_later(held, "S", NOTHING)
+        brisk._unfinished.later(Ending(held, "S", NOTHING))
 
-    assert brisk._leases._unanswered == {}
+    assert brisk._unfinished.waiting == {}
     await brisk.aclose()
 
 
@@ -337,38 +282,26 @@ async def test_a_store_that_fails_while_sweeping_is_noticed(
     assert shared.counts.expired == 0
 
 
-async def test_a_pass_ends_where_the_store_is_still_gone(unreachable: Unreachable) -> None:
-    unreachable.server.kill()
-    unreachable.breaker.trip()
-    unreachable.leases.repeat_later(Reservation("a", "acme", PLACES), "S", NOTHING)
-
-    await unreachable.leases.pass_once()
-    await unreachable.leases.open()
-    await unreachable.leases.aclose()
-
-    assert len(unreachable.leases._unanswered) == 1
-    assert unreachable.counts.store_failures == 0
-
-
-async def test_a_call_that_was_replaced_while_it_was_repeated_is_repeated_again(
-    renewed: Leases,
+async def test_a_pass_ends_where_the_store_is_still_gone(
+    mortal_limiter: RedisLimiter, mortal: RedisServer
 ) -> None:
-    held = Reservation("a", "acme", PLACES)
-    renewed.repeat_later(held, "C", NOTHING)
-    repeating = asyncio.get_running_loop().create_task(renewed.repeat())
-    await asyncio.sleep(0)
-    renewed.repeat_later(held, "S", NOTHING)
+    mortal.kill()
+    mortal_limiter._contact.breaker.trip()
+    mortal_limiter._unfinished.later(Ending(Reservation("a", "acme", PLACES), "S", NOTHING))
 
-    await repeating
+    await mortal_limiter._leases.pass_once()
+    await mortal_limiter._leases.open()
+    await mortal_limiter._leases.aclose()
 
-    assert list(renewed._unanswered) == ["a"]
+    assert len(mortal_limiter._unfinished.waiting) == 1
+    assert mortal_limiter.counts.store_failures == 0
 
 
 async def test_a_record_that_makes_no_sense_stops_nothing_else(
     shared: RedisLimiter, renewed: Leases, raw: redis.Redis, ticker: Ticker
 ) -> None:
     stored, ends, _ = shard_keys(shard_of("acme"))
-    raw.hset(stored, "odd", "0,0|acme|not,an,entry|")
+    raw.hset(stored, "odd", "0,0,0|acme|not,an,entry|")
     raw.zadd(ends, {"odd": 1})
     held = await hold(shared, "a")
 
@@ -379,14 +312,6 @@ async def test_a_record_that_makes_no_sense_stops_nothing_else(
     assert not held.lost
     assert shared.reachable
     assert shared.counts.store_failures == 0
-
-
-async def test_a_call_that_makes_no_sense_is_repeated_once(renewed: Leases) -> None:
-    renewed.repeat_later(Reservation("a", "NOT A TENANT", PLACES), "S", NOTHING)
-
-    await renewed.repeat()
-
-    assert renewed._unanswered == {}
 
 
 async def test_what_another_has_expired_first_is_not_counted(

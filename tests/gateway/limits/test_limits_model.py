@@ -1,14 +1,18 @@
 """
-Both limiters against a plain model, with limits, leases and clocks drawn at random.
+Both limiters against a plain model, with limits, requests, leases and clocks drawn at random.
 
 The model keeps what was admitted in lists and does the arithmetic of LIMITS by definition; every
-decision, wait and counter must agree with it.
+decision, cap, wait and counter must agree with it. Its ledger is what it has settled itself.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
 
+import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -21,17 +25,24 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from gateway.contract.errors import LimitExceeded
+from gateway.contract.errors import (
+    BudgetExhausted,
+    LimitExceeded,
+    LimitsUnavailable,
+    RequestExceedsLimit,
+)
 from gateway.limits.keys import shard_keys, shard_of, tenant_prefix
-from gateway.limits.limiter import Limiter
+from gateway.limits.limiter import Books, Limiter
 from gateway.limits.memory import AHEAD, MemoryLimiter
 from gateway.limits.model import (
     DAY_MS,
+    NOTHING,
     Amounts,
     Ask,
     AtOnce,
     Calendar,
     Limit,
+    Measure,
     Reservation,
     Sliding,
     Standing,
@@ -40,29 +51,75 @@ from gateway.limits.redis import RedisLimiter
 from gateway.limits.settings import LimitsSettings
 from gateway.redis import open_redis
 from tests.support.redis_server import RedisServer
-from tests.support.ticker import Ticker
+from tests.support.ticker import START, Ticker
 
 WIDTH, BUCKETS = 1000, 10
 LENGTH = WIDTH * BUCKETS
+WINDOW, DAY = Sliding(bucket_ms=WIDTH, buckets=BUCKETS), Calendar("day")
+SLIDING: tuple[Measure, ...] = ("requests", "tokens")
+DAILY: tuple[Measure, ...] = ("tokens", "money")
+REAPED = 8
+
+asks = st.builds(
+    lambda prompt, each, price, cap, part: Ask(
+        Amounts(prompt, 7 * prompt), Amounts(each, price * each), cap, cap * part // 4
+    ),
+    st.integers(0, 40),
+    st.integers(0, 2),
+    st.integers(0, 30),
+    st.integers(0, 40),
+    st.integers(0, 4),
+)
+amounts = st.builds(Amounts, st.integers(0, 90), st.integers(0, 900))
 
 
 @dataclass(eq=False)
-class Entry:
-    """A charge on the windows, and the part of it that counts by the limit's definition."""
+class Part:
+    """
+    Something that counts from an instant on, under a limit; 0 where it was used beyond what was
+    reserved, which no limit was asked for.
+    """
 
     at: int
+    amount: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Amounted:
+    """The amounts of the limits, as they were at some time."""
+
     requests: int
     tokens: int
-    admitted: bool = True
+    daily_tokens: int
+    daily_money: int
+    places: int
+
+    def sliding(self, measure: Measure) -> int:
+        return self.requests if measure == "requests" else self.tokens
+
+    @property
+    def daily(self) -> dict[Measure, int]:
+        return {"tokens": self.daily_tokens, "money": self.daily_money}
 
 
 @dataclass(eq=False)
-class Open:
+class Held:
+    """A reservation: what is charged for it in the windows, and what that is made of."""
+
     reservation: Reservation
-    tokens: int
+    amounts: Amounts
     day: int
     ends: float
-    entry: Entry
+    at: dict[Measure, int]
+    limits: Amounted
+    parts: dict[Measure, list[Part]] = field(default_factory=dict)
+    progress: Amounts = NOTHING
+    noted: Amounts = NOTHING
+
+
+def amount_of(measure: Measure, of: Amounts) -> int:
+    return {"tokens": of.tokens, "money": of.cost}.get(measure, 1)
 
 
 class Machine(RuleBasedStateMachine):
@@ -74,107 +131,275 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.ticker = Ticker()
         self.clock = 0
-        self.entries: list[Entry] = []
-        self.open: dict[str, Open] = {}
-        self.expired: dict[str, Open] = {}
-        self.settled: dict[int, int] = {}
+        self.windows: dict[Measure, list[Part]] = {measure: [] for measure in SLIDING}
+        self.parts: dict[Measure, list[Part]] = {measure: [] for measure in SLIDING}
+        self.open: dict[str, Held] = {}
+        self.expired: dict[str, Held] = {}
+        self.settled: defaultdict[tuple[Measure, int], int] = defaultdict(int)
+        self.counted: set[int] = set()
+        self.rows: list[bytes] = []
+        self.told: list[bytes] = []
         self.made = 0
+        self.lost = False
+        self.remembers_too_much = False
         self.runner = asyncio.Runner()
 
     def begin(self, lease: int) -> Limiter:
         raise NotImplementedError
 
-    def stored(self, day: int) -> tuple[int, int, int]:
-        """Settled and reserved of a day, and how many reservations are open."""
+    def stored(self, measure: Measure, day: int) -> tuple[int, int]:
+        """Settled and reserved of a day."""
+        raise NotImplementedError
+
+    def stored_open(self) -> int:
+        """How many reservations are open."""
         raise NotImplementedError
 
     @initialize(
-        requests=st.integers(1, 8),
-        tokens=st.integers(20, 200),
-        daily=st.integers(40, 300),
-        places=st.integers(1, 5),
         lease=st.integers(500, 7000),
+        tokens=st.integers(0, 60),
+        cost=st.integers(0, 600),
+        data=st.data(),
     )
-    def start(self, requests: int, tokens: int, daily: int, places: int, lease: int) -> None:
-        window = Sliding(bucket_ms=WIDTH, buckets=BUCKETS)
-        self.requests, self.tokens, self.daily, self.places = requests, tokens, daily, places
+    def start(self, lease: int, tokens: int, cost: int, data: st.DataObject) -> None:
         self.lease = lease
-        self.limits = (
-            Limit("tenant:acme", "requests", requests, window),
-            Limit("tenant:acme", "tokens", tokens, window),
-            Limit("tenant:acme", "tokens", daily, Calendar("day")),
-            Limit("key:k", "concurrency", places, AtOnce()),
-        )
+        self.settled["tokens", START // DAY_MS] = tokens  # before the limiter began
+        self.settled["money", START // DAY_MS] = cost
+        self.the_limits_are_changed(data)
         self.limiter = self.begin(lease)
+
+    @rule(data=st.data())
+    def the_limits_are_changed(self, data: st.DataObject) -> None:
+        self.allowed = allowed = data.draw(
+            st.builds(
+                Amounted,
+                st.integers(1, 8),
+                st.integers(20, 200),
+                st.integers(40, 300),
+                st.integers(200, 4000),
+                st.integers(1, 5),
+            )
+        )
+        self.limits = (
+            Limit("tenant:acme", "requests", allowed.requests, WINDOW),
+            Limit("tenant:acme", "tokens", allowed.tokens, WINDOW),
+            Limit("tenant:acme", "tokens", allowed.daily_tokens, DAY),
+            Limit("project:p", "money", allowed.daily_money, DAY),
+            Limit("key:k", "concurrency", allowed.places, AtOnce()),
+        )
+
+    async def spent(
+        self, tenant: str, scope: str, measure: Measure, start: date, *, without: str = ""
+    ) -> int:
+        """The ledger, which lags behind nothing."""
+        return self.settled[measure, (start - date(1970, 1, 1)).days]
 
     def now(self) -> int:
         """The instant by which the next call counts, as DECISIONS 3 (e) has it."""
         told = self.ticker()
         self.clock = told if self.clock > told + AHEAD else max(told, self.clock)
         bucket = self.clock // WIDTH
-        if any(entry.at // WIDTH > bucket for entry in self.entries):
-            self.entries.clear()  # charged by a clock that was given up
+        if any(part.at // WIDTH > bucket for parts in self.windows.values() for part in parts):
+            for measure in SLIDING:  # charged by a clock that was given up
+                self.windows[measure].clear()
+                self.parts[measure].clear()
         return self.clock
 
-    def counted(self, now: int) -> list[Entry]:
-        return [entry for entry in self.entries if entry.at // WIDTH >= now // WIDTH - BUCKETS]
+    def charges(self, measure: Measure, now: int) -> list[Part]:
+        parts, bucket = self.windows[measure], now // WIDTH
+        if any(part.at // WIDTH > bucket for part in parts):  # seen by a clock to be given up
+            return []
+        return [part for part in parts if part.at // WIDTH >= bucket - BUCKETS]
 
-    def reserved(self, day: int) -> int:
-        return sum(each.tokens for each in self.open.values() if each.day == day)
+    def reserved(self, measure: Measure, day: int) -> int:
+        held = (each for each in self.open.values() if each.day == day)
+        return sum(amount_of(measure, each.amounts) for each in held)
 
     def taken(self, now: int) -> int:
         return sum(each.ends > now for each in self.open.values())
 
-    def wait(self, now: int, tokens: int) -> int | None:
-        """How long every limit together must be waited for, None to be admitted."""
-        entries, waits = self.counted(now), []
-        for measure, room in (("requests", self.requests - 1), ("tokens", self.tokens - tokens)):
-            charges = sorted((each.at, getattr(each, measure)) for each in entries)
-            excess = sum(amount for _, amount in charges) - room
-            while excess > 0:
-                at, amount = charges.pop(0)
-                excess -= amount
-                if excess <= 0:
-                    waits.append((at // WIDTH + BUCKETS + 1) * WIDTH - now)
-        day = now // DAY_MS
-        if self.settled.get(day, 0) + self.reserved(day) + tokens > self.daily:
-            waits.append((day + 1) * DAY_MS - now)
-        if self.taken(now) >= self.places:
-            waits.append(1000)
-        return max(waits, default=None)
+    def room(self, measure: Measure, day: int) -> int:
+        return self.allowed.daily[measure] - self.in_use(measure, day)
 
-    @rule(tokens=st.integers(1, 60))
-    def reserve(self, tokens: int) -> None:
-        tokens = min(tokens, self.tokens, self.daily)
-        now = self.now()
-        wait = self.wait(now, tokens)
+    def in_use(self, measure: Measure, day: int) -> int:
+        return self.settled[measure, day] + self.reserved(measure, day)
+
+    def cap(self, ask: Ask, rooms: dict[Measure, int]) -> int:
+        """The highest cap down to the least that fits, -1 if none does; found by trying."""
+        for cap in range(ask.cap, ask.least - 1, -1):
+            if all(amount_of(each, ask.at(cap)) <= room for each, room in rooms.items()):
+                return cap
+        return -1
+
+    def verdict(self, ask: Ask, now: int) -> tuple[int, int | None]:
+        """The cap, and how long all limits together must be waited for, None to be admitted."""
+        ask = replace(ask, cap=self.cap(ask, self.allowed.daily))
+        waits = [self.window_wait(each, amount_of(each, ask.at(ask.cap)), now) for each in SLIDING]
+        day = now // DAY_MS
+        fitting = {each: self.cap(ask, {each: self.room(each, day)}) for each in DAILY}
+        if min(fitting.values()) < 0:
+            waits.append((day + 1) * DAY_MS - now)
+        if self.taken(now) >= self.allowed.places:
+            waits.append(1000)
+        return min(fitting.values()), max(waits) or None
+
+    def is_too_large(self, ask: Ask) -> bool:
+        most = ask.at(ask.cap)
+        slides = all(amount_of(each, most) <= self.allowed.sliding(each) for each in SLIDING)
+        return not slides or self.cap(ask, self.allowed.daily) < 0
+
+    def window_wait(self, measure: Measure, amount: int, now: int) -> int:
+        charges = sorted((part.at, part.amount) for part in self.charges(measure, now))
+        excess = sum(amount for _, amount in charges) + amount - self.allowed.sliding(measure)
+        if excess <= 0:
+            return 0
+        for at, freed in charges:
+            excess -= freed
+            if excess <= 0:
+                return (at // WIDTH + BUCKETS + 1) * WIDTH - now
+        raise AssertionError("an amount never exceeds its limit")
+
+    @rule(ask=asks)
+    def reserve(self, ask: Ask) -> None:
         self.made += 1
         name = f"r{self.made}"
-        held, told = self.runner.run(self.outcome(name, tokens))
+        if self.is_too_large(ask):
+            with pytest.raises(RequestExceedsLimit):
+                self.runner.run(self.limiter.reserve(name, "acme", self.limits, ask))
+            return
+        now = self.now()
+        self.recovered(now)
+        cap, wait = self.verdict(ask, now)
+        if wait is not None and self.reap(now):
+            cap, wait = self.verdict(ask, now)
+        held, told, error = self.runner.run(self.outcome(name, ask))
         assert told == (None if wait is None else wait / 1000)
         if held is None:
+            assert isinstance(error, BudgetExhausted) == self.is_out_of_money(ask, now, wait)
             return
-        entry, day = Entry(now, 1, tokens), now // DAY_MS
-        self.entries.append(entry)
-        ends = now + self.lease if self.leased else float("inf")
-        self.open[name] = Open(held, tokens, day, ends, entry)
+        assert (held.cap, held.amounts) == (cap, ask.at(cap))
+        self.admit(name, held, now)
         self.check_standings(now, held.standings)
 
-    async def outcome(self, name: str, tokens: int) -> tuple[Reservation | None, float | None]:
+    def is_out_of_money(self, ask: Ask, now: int, wait: int | None) -> bool:
+        """Whether money is what refuses: of limits with the same wait, the first speaks."""
+        day = now // DAY_MS
+        highest = replace(ask, cap=max(0, self.cap(ask, self.allowed.daily)))
+        fits = {each: self.cap(highest, {each: self.room(each, day)}) >= 0 for each in DAILY}
+        ends = (day + 1) * DAY_MS - now == wait
+        return ends and fits["tokens"] and not fits["money"]
+
+    def admit(self, name: str, reservation: Reservation, now: int) -> None:
+        ends = now + self.lease if self.leased else float("inf")
+        held = Held(
+            reservation,
+            reservation.amounts,
+            now // DAY_MS,
+            ends,
+            dict.fromkeys(SLIDING, now),
+            self.allowed,
+        )
+        for measure in SLIDING:
+            self.charge(held, measure, amount_of(measure, held.amounts), now)
+            self.windows[measure].append(Part(now, amount_of(measure, held.amounts), 1))
+        self.counted.add(held.day)
+        reservation.progress = lambda: held.progress
+        self.open[name] = held
+
+    def charge(self, held: Held, measure: Measure, amount: int, now: int) -> None:
+        part = Part(now, amount, held.limits.sliding(measure))
+        held.parts.setdefault(measure, []).append(part)
+        self.parts[measure].append(part)
+
+    async def outcome(
+        self, name: str, ask: Ask
+    ) -> tuple[Reservation | None, float | None, Exception | None]:
         try:
-            held = await self.limiter.reserve(name, "acme", self.limits, Ask(Amounts(tokens)))
+            held = await self.limiter.reserve(
+                name, "acme", self.limits, ask, note=f"note {name}".encode()
+            )
         except LimitExceeded as error:
-            return None, error.retry_after
-        return held, None
+            return None, error.retry_after, error
+        return held, None, None
 
     def check_standings(self, now: int, standings: tuple[Standing, ...]) -> None:
-        entries, day = self.counted(now), now // DAY_MS
-        assert [standing.remaining for standing in standings] == [
-            self.requests - sum(entry.requests for entry in entries),
-            self.tokens - sum(entry.tokens for entry in entries),
-            self.daily - self.settled.get(day, 0) - self.reserved(day),
-            self.places - self.taken(now),
+        assert [standing.remaining for standing in standings] == self.remaining(now)
+
+    def remaining(self, now: int) -> list[int]:
+        day = now // DAY_MS
+        left = [
+            self.allowed.sliding(each) - sum(part.amount for part in self.charges(each, now))
+            for each in SLIDING
         ]
+        left += [self.room(each, day) for each in DAILY]
+        left.append(self.allowed.places - self.taken(now))
+        return [max(0, each) for each in left]
+
+    @precondition(lambda self: not self.lost)
+    @rule()
+    def look(self) -> None:
+        told, clock = self.ticker(), self.clock
+        now = self.now() if not self.leased else told if clock > told + AHEAD else max(told, clock)
+        standings = self.runner.run(self.limiter.standings("acme", self.limits))
+        self.check_standings(now, standings)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), more=amounts)
+    def extend(self, data: st.DataObject, more: Amounts) -> None:
+        name = data.draw(st.sampled_from(sorted(self.open)))
+        held = self.open[name]
+        if held.reservation.lost or self.lost or self.ticker() // DAY_MS != held.day:
+            return
+        wanted = Amounts(*map(max, more, held.amounts))
+        limits = held.limits
+        if wanted.tokens > min(limits.tokens, limits.daily_tokens) or (
+            wanted.cost > limits.daily_money
+        ):
+            with pytest.raises(RequestExceedsLimit):
+                self.runner.run(self.limiter.extend(held.reservation, wanted))
+            return
+        now = self.now()
+        refused = self.refuses(held, wanted, now)
+        try:
+            self.runner.run(self.limiter.extend(held.reservation, wanted))
+        except LimitExceeded:
+            assert refused
+            return
+        except LimitsUnavailable:
+            assert held.ends <= now
+            assert held.reservation.lost
+            return
+        assert not refused
+        assert held.ends > now
+        for measure in SLIDING:
+            delta = amount_of(measure, wanted) - amount_of(measure, held.amounts)
+            if delta:
+                self.charge(held, measure, delta, now)
+                self.charged(held, measure, 0)
+                self.windows[measure].append(Part(now, amount_of(measure, wanted), 1))
+                held.at[measure] = now
+        held.amounts = wanted
+
+    def refuses(self, held: Held, wanted: Amounts, now: int) -> bool:
+        """Whether a limit, as it was at the admission, has no room for more."""
+        limits = held.limits
+        if held.ends <= now:
+            return False
+        others = sum(part.amount for part in self.charges("tokens", now))
+        if held.at["tokens"] // WIDTH >= now // WIDTH - BUCKETS:
+            others -= held.amounts.tokens
+        more = {each: amount_of(each, wanted) - amount_of(each, held.amounts) for each in DAILY}
+        return (more["tokens"] > 0 and others + wanted.tokens > limits.tokens) or any(
+            delta > 0 and self.in_use(each, held.day) + delta > limits.daily[each]
+            for each, delta in more.items()
+        )
+
+    def charged(self, held: Held, measure: Measure, amount: int) -> None:
+        """What is charged for it in its window becomes `amount`."""
+        for part in self.windows[measure]:
+            if part.at == held.at[measure] and part.amount == amount_of(measure, held.amounts):
+                part.amount = amount
+                return
 
     @rule(
         by=st.one_of(
@@ -186,43 +411,77 @@ class Machine(RuleBasedStateMachine):
         )
     )
     def tick(self, by: int) -> None:
-        self.ticker.ms += by
+        self.ticker.ms += abs(by) if self.lost else by  # a store that is new remembers no clock
 
-    @precondition(lambda self: not self.open and not self.expired)
+    @precondition(lambda self: not self.open and not self.expired and not self.lost)
     @rule(by=st.integers(AHEAD + 1, 4 * AHEAD))
     def the_clock_turns_out_to_have_run_ahead(self, by: int) -> None:
-        if any(entry.at // WIDTH == self.clock // WIDTH for entry in self.entries):
+        if any(part.at // WIDTH == self.clock // WIDTH for part in self.windows["requests"]):
             self.ticker.ms = self.clock - by
+            self.remembers_too_much = True  # of its future, which would count as now
 
     @precondition(lambda self: self.open)
-    @rule(data=st.data(), used=st.integers(0, 90))
-    def settle(self, data: st.DataObject, used: int) -> None:
+    @rule(data=st.data(), used=amounts)
+    def settle(self, data: st.DataObject, used: Amounts) -> None:
         name = data.draw(st.sampled_from(sorted(self.open)))
-        self.end(self.open.pop(name), used)
+        held = self.open[name]
+        self.end(name, held, used, NOTHING)
+        del self.open[name]
 
-    def end(self, each: Open, used: int) -> None:
-        now, again = self.now(), replace(each.reservation)
-        self.runner.run(self.limiter.settle(each.reservation, Amounts(used)))
-        self.runner.run(self.limiter.settle(again, Amounts(used + 1)))  # charges once
-        self.settled[each.day] = self.settled.get(each.day, 0) + used
-        each.entry.tokens = min(each.tokens, used)
-        if used > each.tokens:
-            self.entries.append(Entry(now, 0, used - each.tokens, admitted=False))
+    def end(self, name: str, held: Held, used: Amounts, before: Amounts) -> None:
+        """Settle it; `before` has been charged for it already."""
+        now, again, row = self.now(), replace(held.reservation), f"row {name}".encode()
+        more = Amounts(used.tokens + 1, used.cost + 1)
+        self.remembers_too_much |= held.reservation.lost  # it is not corrected
+        self.runner.run(self.limiter.settle(held.reservation, used, entry=row))
+        self.runner.run(self.limiter.settle(again, more, entry=b"twice"))  # charges once
+        self.rows.append(row)
+        if self.lost and now // DAY_MS != held.day:
+            return
+        for daily in DAILY:
+            self.settled[daily, held.day] += amount_of(daily, used) - amount_of(daily, before)
+        if self.lost:
+            self.counted.add(held.day)
+        for measure in SLIDING:
+            self.settle_window(held, measure, amount_of(measure, used), now)
+
+    def settle_window(self, held: Held, measure: Measure, used: int, now: int) -> None:
+        reserved = amount_of(measure, held.amounts)
+        self.charged(held, measure, min(used, reserved))
+        if used > reserved and not self.lost:
+            self.windows[measure].append(Part(now, used - reserved, 0))
+        back = max(0, reserved - used)
+        for part in reversed(held.parts[measure]):
+            part.amount, back = part.amount - min(back, part.amount), back - min(back, part.amount)
+
+    def reap(self, now: int) -> bool:
+        """Whether a refusal has expired something."""
+        return False
+
+    def recovered(self, now: int) -> None:
+        """A store that has lost its data knows again what this process does."""
 
     @invariant()
     def no_real_window_holds_more_than_its_limit(self) -> None:
-        admitted = [entry for entry in self.entries if entry.admitted]
-        for end in {entry.at + part for entry in admitted for part in (0, LENGTH - 1)}:
-            window = [entry for entry in admitted if end - LENGTH < entry.at <= end]
-            assert len(window) <= self.requests
-            assert sum(entry.tokens for entry in window) <= self.tokens
+        for measure in SLIDING:
+            parts = self.parts[measure]
+            for i, last in enumerate(parts):
+                window = [part for part in parts[: i + 1] if part.at > last.at - LENGTH]
+                assert sum(part.amount for part in window) <= last.limit
 
     @invariant()
     def what_is_stored_is_what_was_done(self) -> None:
-        if self.made:
-            day = self.clock // DAY_MS
-            reserved = self.reserved(day)
-            assert self.stored(day) == (self.settled.get(day, 0), reserved, len(self.open))
+        day = self.clock // DAY_MS
+        if self.lost or day not in self.counted:
+            return
+        assert self.stored_open() == len(self.open)
+        for measure in DAILY:
+            known = self.settled[measure, day], self.reserved(measure, day)
+            assert self.stored(measure, day) == known
+
+    @invariant()
+    def the_ledger_has_each_row_once(self) -> None:
+        assert self.told == self.rows
 
     def teardown(self) -> None:
         self.runner.close()
@@ -230,13 +489,17 @@ class Machine(RuleBasedStateMachine):
 
 class InProcess(Machine):
     def begin(self, lease: int) -> Limiter:
-        self.memory = MemoryLimiter(clock=self.ticker, wall=self.ticker)
+        books = Books(spent=self, outbox=self.told.append)
+        self.memory = MemoryLimiter(clock=self.ticker, wall=self.ticker, books=books)
         return self.memory
 
-    def stored(self, day: int) -> tuple[int, int, int]:
-        counter = self.memory._counters["acme", self.limits[2].name]
-        settled, reserved = counter._settled.get(day, 0), counter._reserved.get(day, 0)
-        return settled, reserved, len(self.memory._open)
+    def stored(self, measure: Measure, day: int) -> tuple[int, int]:
+        limit = self.limits[2 + DAILY.index(measure)]
+        counter: Any = self.memory._counters["acme", limit.name]
+        return counter._settled.get(day, 0), counter._reserved.get(day, 0)
+
+    def stored_open(self) -> int:
+        return len(self.memory._open)
 
 
 class OnRedis(Machine):
@@ -252,51 +515,120 @@ class OnRedis(Machine):
             LimitsSettings(lease=lease / 1000),
             clock=self.ticker.seconds,
             now=self.ticker,
+            books=Books(spent=self),
         )
         return self.shared
 
-    def stored(self, day: int) -> tuple[int, int, int]:
-        shard = shard_of("acme")
-        key = tenant_prefix("acme", shard) + self.limits[2].name
+    def stored(self, measure: Measure, day: int) -> tuple[int, int]:
+        key = tenant_prefix("acme", shard_of("acme")) + self.limits[2 + DAILY.index(measure)].name
         settled, reserved = self.raw.hmget(key, f"s{day}", f"r{day}")
-        stored, leases, _ = shard_keys(shard)
+        return int(settled or 0), int(reserved or 0)
+
+    def stored_open(self) -> int:
+        stored, leases, _ = shard_keys(shard_of("acme"))
         assert self.raw.hlen(stored) == self.raw.zcard(leases)
-        return int(settled or 0), int(reserved or 0), self.raw.hlen(stored)
+        return int(self.raw.hlen(stored))
+
+    def lapsed(self, now: int) -> list[str]:
+        return sorted(
+            (name for name, each in self.open.items() if each.ends <= now),
+            key=lambda name: (self.open[name].ends, name),
+        )
+
+    def expire(self, names: list[str]) -> None:
+        """Windows stay charged, a day is charged what was last heard of."""
+        for name in names:
+            held = self.expired[name] = self.open.pop(name)
+            for measure in DAILY:
+                self.settled[measure, held.day] += amount_of(measure, held.noted)
+            self.rows.append(b"note %s %d %d" % (name.encode(), *held.noted))
+
+    def reap(self, now: int) -> bool:
+        lapsed = self.lapsed(now)[:REAPED]
+        self.expire(lapsed)
+        return bool(lapsed)
 
     @rule()
     def sweep(self) -> None:
         told = self.ticker()
-        if any(each.ends <= told for each in self.open.values()):
+        lapsed = [] if self.lost else self.lapsed(told)
+        if lapsed:
             self.now()
         before = self.shared.counts.expired
         self.runner.run(self.shared._leases.sweep())
-        lapsed = [name for name, each in self.open.items() if each.ends <= told]
-        for name in lapsed:  # windows stay charged, a day's tokens are given back
-            self.expired[name] = self.open.pop(name)
+        self.expire(lapsed)
         assert self.shared.counts.expired - before == len(lapsed)
 
-    @precondition(lambda self: self.expired)
-    @rule(data=st.data(), used=st.integers(0, 90))
-    def settle_late(self, data: st.DataObject, used: int) -> None:
+    @precondition(lambda self: self.expired and not self.lost)
+    @rule(data=st.data(), used=amounts)
+    def settle_late(self, data: st.DataObject, used: Amounts) -> None:
         name = data.draw(st.sampled_from(sorted(self.expired)))
         before = self.shared.counts.late
-        self.end(self.expired.pop(name), used)
+        held = self.expired.pop(name)
+        self.end(name, held, used, held.noted)
         assert self.shared.counts.late == before + 1
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), so_far=amounts)
+    def go_on(self, data: st.DataObject, so_far: Amounts) -> None:
+        held = self.open[data.draw(st.sampled_from(sorted(self.open)))]
+        held.progress = Amounts(*map(max, so_far, held.progress))
 
     @rule()
     def renew(self) -> None:
-        held = self.shared._leases._held
+        held = self.shared._holdings.open
         self.shared._leases._connections = self.client.connections
-        if held:
-            now = self.now()
-            self.runner.run(self.shared._leases.renew())
-            for name, each in (self.open | self.expired).items():
-                alive = name in self.open and each.ends > now
-                if alive:
-                    each.ends = now + self.lease
-                if not each.reservation.lost:
-                    assert alive
-                assert (name in held) == (alive and not each.reservation.lost)
+        if not held:
+            return
+        now = self.now()
+        self.runner.run(self.shared._leases.renew())
+        if self.lost:
+            self.recovered(now)
+            return
+        for name, each in (self.open | self.expired).items():
+            alive = name in self.open and each.ends > now
+            if alive:
+                each.ends = now + self.lease
+                each.noted = each.progress if each.progress != NOTHING else each.noted
+            if not each.reservation.lost:
+                assert alive
+            assert (name in held) == (alive and not each.reservation.lost)
+
+    @precondition(lambda self: self.made and not self.expired and not self.lost)
+    @rule()
+    def the_store_loses_everything(self) -> None:
+        """Only what others hold would be missing afterwards, and there are no others."""
+        if self.remembers_too_much or self.ticker() < self.clock:
+            return
+        if any(each.reservation.lost or each.ends <= self.ticker() for each in self.open.values()):
+            return
+        self.told += self.entries()
+        self.raw.flushall()
+        self.lost = True
+
+    def recovered(self, now: int) -> None:
+        if not self.lost:
+            return
+        self.lost = False
+        for measure in SLIDING:
+            self.windows[measure] = [part for part in self.windows[measure] if part.limit]
+        for each in self.open.values():
+            each.ends = now + self.lease
+            each.noted = each.progress
+        self.counted.clear()  # until the next admission asks the ledger
+
+    def entries(self) -> list[bytes]:
+        """The rows that are on their way to the ledger."""
+        rows = []
+        for _, fields in self.raw.xrange(f"lg1:{{s{shard_of('acme')}}}:led"):
+            used = f" {fields['tokens']} {fields['cost']}" if fields["how"] == "E" else ""
+            rows.append((fields["row"] + used).encode())
+        return rows
+
+    @invariant()
+    def the_ledger_has_each_row_once(self) -> None:
+        if hasattr(self, "raw"):
+            assert self.told + self.entries() == self.rows
 
     def teardown(self) -> None:
         if hasattr(self, "client"):

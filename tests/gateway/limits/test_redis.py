@@ -1,7 +1,6 @@
 """The limiter on Redis: round trips, and what happens when Redis does not answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from random import Random
 
@@ -22,7 +21,7 @@ from gateway.limits.model import (
 )
 from gateway.limits.redis import RedisLimiter
 from gateway.limits.settings import LimitsSettings
-from gateway.redis import Redis, open_redis
+from gateway.redis import Redis
 from tests.support.redis_server import RedisServer
 from tests.support.ticker import Ticker
 
@@ -40,20 +39,6 @@ POLICIES = {
     policy: LimitsSettings(on_store_error=policy, max_replicas=4, lease=15)
     for policy in ("refuse", "allow", "local")
 }
-
-
-@pytest.fixture
-def mortal() -> Iterator[RedisServer]:
-    """A server that the test may kill."""
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def mortal_client(mortal: RedisServer) -> AsyncIterator[Redis]:
-    async with open_redis(mortal.url, deadline=1) as client:
-        await client.ping(within=5)
-        yield client
 
 
 @pytest.fixture(params=["refuse", "allow", "local"])
@@ -227,7 +212,7 @@ async def test_a_caller_that_leaves_while_reserving_leaves_nothing_behind(
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    await shared._leases.repeat()
+    await shared._unfinished.repeat()
 
     assert (await reserve(shared, "next")).standings[0].remaining == 99
     assert places(raw) == 2
@@ -243,7 +228,7 @@ async def test_a_caller_that_leaves_while_settling_has_settled(
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    await shared._leases.repeat()
+    await shared._unfinished.repeat()
 
     assert (await reserve(shared, "next")).standings[1].remaining == 960
     assert places(raw) == 2
@@ -255,7 +240,7 @@ async def test_what_could_not_be_settled_is_settled_once_redis_is_back(
     first, second = await reserve(limiter, "a", 100), await reserve(limiter, "b", 100)
     mortal.freeze()
     await limiter.settle(first, Amounts(20))
-    limiter._breaker.trip()
+    limiter._contact.breaker.trip()
     await limiter.settle(second, Amounts(30))
     mortal.thaw()
 
@@ -272,7 +257,7 @@ async def test_a_request_taken_from_the_share_is_settled_there(
     mortal.kill()
     held = await reserve(limiter, "r", tokens=250)
     mortal.start()
-    limiter._breaker.reached()
+    limiter._contact.breaker.reached()
 
     await limiter.settle(held, Amounts(50))
     await limiter.settle(held, Amounts(50))

@@ -21,7 +21,7 @@ from gateway.limits.model import (
     Sliding,
     Unit,
 )
-from gateway.limits.scripts import KEPT, Scripts
+from gateway.limits.scripts import ENDED, KEPT, REFUSED, TAKEN, UNKNOWN, Answer, Ending, Scripts
 from gateway.redis import Redis
 from tests.support.ticker import START, Ticker
 
@@ -34,7 +34,6 @@ LIMITS = (
     Limit("tenant:acme", "concurrency", 2, AtOnce()),
 )
 SHARD = shard_of("acme")
-OK, REFUSED, ENDED = 1, 0, 2
 
 _looks = count()
 
@@ -50,13 +49,17 @@ def held(request_id: str, tokens: int = 100, limits: tuple[Limit, ...] = LIMITS)
 
 async def reserve(
     scripts: Scripts, request_id: str, tokens: int = 100, limits: tuple[Limit, ...] = LIMITS
-) -> list[int]:
-    return await scripts.reserve(held(request_id, tokens, limits), Ask(Amounts(tokens)), 0, b"")
+) -> Answer:
+    return await scripts.reserve(held(request_id, tokens, limits), Ask(Amounts(tokens)), 0)
+
+
+async def end(scripts: Scripts, mode: str, request_id: str, tokens: int = 0) -> int:
+    return (await scripts.end(Ending(held(request_id), mode, Amounts(tokens)))).how
 
 
 async def renew(scripts: Scripts, *ids: str, again: bool = False) -> list[int]:
     ((_, call),) = scripts.renewals([held(each) for each in ids], again=again)
-    return await call
+    return (await call).rest
 
 
 async def expire(scripts: Scripts) -> list[int]:
@@ -66,13 +69,20 @@ async def expire(scripts: Scripts) -> list[int]:
     ]
 
 
+def forget(scripts: Scripts, raw: redis.Redis) -> None:
+    """The store and the scripts begin anew."""
+    raw.flushall()
+    scripts.epochs.clear()
+
+
 async def used(scripts: Scripts) -> list[int]:
     """What each limit has in use, found by a reservation that is cancelled at once."""
     name = f"look{next(_looks)}"
     wide = tuple(replace(limit, amount=10**9) for limit in LIMITS)
-    how, _, _, *counted = await reserve(scripts, name, 0, wide)
-    assert how == OK
-    await scripts.settle(held(name, 0), "C", NOTHING)
+    answer = await reserve(scripts, name, 0, wide)
+    assert answer.how == TAKEN
+    await end(scripts, "C", name)
+    _, *counted = answer.rest
     return [now - limit.cost(NOTHING) for now, limit in zip(counted, LIMITS, strict=True)]
 
 
@@ -95,8 +105,8 @@ async def test_a_late_settle_replaces_what_expiry_had_charged(
     ticker.ms += LEASE
     await expire(scripts)
 
-    assert await scripts.settle(held("late"), "S", Amounts(70)) == 2
-    assert await scripts.settle(held("late"), "S", Amounts(70)) == 0
+    assert await end(scripts, "S", "late", 70) == 2
+    assert await end(scripts, "S", "late", 70) == 0
     assert await used(scripts) == [1, 70, 1, 70, 0]
 
 
@@ -107,7 +117,7 @@ async def test_overuse_that_is_settled_late_is_charged_in_full(
     ticker.ms += LEASE
     await expire(scripts)
 
-    await scripts.settle(held("late"), "S", Amounts(170))
+    await end(scripts, "S", "late", 170)
 
     assert await used(scripts) == [1, 170, 1, 170, 0]
 
@@ -115,16 +125,16 @@ async def test_overuse_that_is_settled_late_is_charged_in_full(
 async def test_a_cancelled_request_leaves_nothing(scripts: Scripts) -> None:
     await reserve(scripts, "gone")
 
-    assert await scripts.settle(held("gone"), "C", Amounts(100)) == 1
+    assert await end(scripts, "C", "gone", 100) == 1
     assert await used(scripts) == [0, 0, 0, 0, 0]
 
 
 async def test_a_reserve_that_its_cancellation_has_overtaken_takes_nothing(
     scripts: Scripts,
 ) -> None:
-    assert await scripts.settle(held("slow"), "C", Amounts(0)) == 4
+    assert await end(scripts, "C", "slow", 0) == 4
 
-    assert (await reserve(scripts, "slow"))[0] == ENDED
+    assert (await reserve(scripts, "slow")).how == ENDED
     assert await used(scripts) == [0, 0, 0, 0, 0]
 
 
@@ -137,9 +147,9 @@ async def test_an_id_that_has_ended_is_not_reserved_again(
         ticker.ms += LEASE
         await expire(scripts)
     else:
-        await scripts.settle(held("once"), mode, Amounts(100))
+        await end(scripts, mode, "once", 100)
 
-    assert (await reserve(scripts, "once"))[0] == ENDED
+    assert (await reserve(scripts, "once")).how == ENDED
 
 
 async def test_a_renewed_reservation_is_not_expired(scripts: Scripts, ticker: Ticker) -> None:
@@ -175,7 +185,7 @@ async def test_a_lapsed_place_is_taken_again_while_there_is_room(
 
     assert await renew(scripts, "a", "b", again=True) == [2, 3]
     assert await renew(scripts, "a") == [1]
-    assert await scripts.settle(held("a"), "S", Amounts(10)) == 2
+    assert await end(scripts, "S", "a", 10) == 2
     assert (await used(scripts))[-1] == 1
 
 
@@ -197,10 +207,10 @@ async def test_settling_what_the_store_has_lost_charges_the_day(
     scripts: Scripts, raw: redis.Redis
 ) -> None:
     await reserve(scripts, "lost")
-    raw.flushall()
+    forget(scripts, raw)
 
-    assert await scripts.settle(held("lost"), "S", Amounts(70)) == 4
-    assert await scripts.settle(held("lost"), "S", Amounts(70)) == 0
+    assert await end(scripts, "S", "lost", 70) == UNKNOWN
+    assert await end(scripts, "S", "lost", 70) == 0
     assert await used(scripts) == [0, 0, 1, 70, 0]
 
 
@@ -208,8 +218,8 @@ async def test_nothing_is_kept_of_tenants_that_are_gone(scripts: Scripts, raw: r
     await reserve(scripts, "a")
     await reserve(scripts, "b")
     await renew(scripts, "a", "b")
-    await scripts.settle(held("a"), "S", Amounts(200))
-    await scripts.settle(held("b"), "S", Amounts(0))
+    await end(scripts, "S", "a", 200)
+    await end(scripts, "S", "b", 0)
 
     lasting = {key for key in raw.scan_iter() if raw.pttl(key) == -1}
 
@@ -223,12 +233,12 @@ async def test_leases_promised_by_a_clock_that_was_given_up_end_in_time(
     for name in ("a", "b"):
         await reserve(scripts, name)
     ticker.ms -= 3_600_000
-    assert (await reserve(scripts, "c"))[0] == REFUSED
+    assert (await reserve(scripts, "c")).how == REFUSED
     assert scripts.counts.clock_resets == 1
 
     ticker.ms += LEASE
 
-    assert (await reserve(scripts, "d"))[0] == OK
+    assert (await reserve(scripts, "d")).how == TAKEN
     assert await expire(scripts) == [1, 1]
 
 
@@ -242,7 +252,7 @@ async def test_whoever_gives_up_a_clock_says_so(
 
     match first:
         case "settle":
-            await scripts.settle(held("a"), "S", Amounts(1))
+            await end(scripts, "S", "a", 1)
         case "renew":
             assert await renew(scripts, "a") == [1]
         case _:
@@ -261,13 +271,14 @@ async def test_the_scripts_know_the_calendar(
     century = int(datetime(2100, 2, 28, 12, tzinfo=UTC).timestamp()) * 1000
     drawn = [chance.randrange(16_000_000_000_000) for _ in range(60)]
     for some in (1, START, leap_day, century, *drawn):
-        raw.flushall()
+        forget(scripts, raw)
         ends = calendar.period(some)[1]
         for now in (ends - 1, ends):
             ticker.ms = now
-            assert (await reserve(scripts, f"a{now}", 0, limits))[0] == OK
+            assert (await reserve(scripts, f"a{now}", 0, limits)).how == TAKEN
             refusal = await reserve(scripts, f"b{now}", 0, limits)
-            assert refusal == [REFUSED, now, 1, calendar.resets_in(now), 1]
+            assert (refusal.how, refusal.now) == (REFUSED, now)
+            assert refusal.rest == [1, calendar.resets_in(now), [], 1]
 
 
 async def test_layouts_are_remembered_but_not_without_end(scripts: Scripts) -> None:
@@ -285,7 +296,7 @@ def unclocked(client: Redis) -> Scripts:
 async def test_without_a_clock_of_ours_redis_tells_the_time(unclocked: Scripts) -> None:
     before = datetime.now(UTC).timestamp() * 1000
 
-    _, now, *_ = await reserve(unclocked, "a")
+    now = (await reserve(unclocked, "a")).now
 
     assert before - 1000 < now < before + 60_000
     assert await unclocked.swept(SHARD) == []
