@@ -11,11 +11,11 @@ operation leaves exactly one audit row, which is also how every replica hears of
 all replicas come one after the other, so what one has checked still holds when it commits.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,9 +26,9 @@ from ..store.tables import audit_head
 from .actor import Actor, Role
 from .configured import Configured
 from .errors import NotFound
+from .shapes import Json
 
 Kind = Literal["plan", "tenant", "project", "key", "operator", "session"]
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import structlog
 from pydantic import Field
@@ -22,7 +22,7 @@ from ..store.trail import Wanted, events
 from .actor import Role
 from .administration import View
 from .listing import Listing, Paging, cursor_of, place_of
-from .shapes import Shown
+from .shapes import Json, Shown
 
 MAX_DIGITS = 18
 """Of the number of a row."""
@@ -32,6 +32,20 @@ _log = structlog.stdlib.get_logger("lockgate.admin")
 
 class AuditEvent(Shown):
     """One change. `before` and `after` are what there was and what there is."""
+
+    example: ClassVar[Json] = {
+        "object": "audit_event",
+        "seq": 7,
+        "at": "2026-01-31T12:00:00Z",
+        "actor": "anna",
+        "action": "update",
+        "kind": "key",
+        "id": "8xT2mQ4vLp0Z",
+        "tenant": "acme",
+        "before": {"disabled": False},
+        "after": {"disabled": True},
+        "hash": "5e8f" * 16,
+    }
 
     object: Literal["audit_event"] = "audit_event"
     seq: int
@@ -48,6 +62,13 @@ class AuditEvent(Shown):
 
 class AuditVerdict(Shown):
     """Whether the log is sound. If not, `bad` is the number of the first row that is concerned."""
+
+    example: ClassVar[Json] = {
+        "object": "audit_verdict",
+        "sound": True,
+        "seq": 7,
+        "hash": "5e8f" * 16,
+    }
 
     object: Literal["audit_verdict"] = "audit_verdict"
     sound: bool

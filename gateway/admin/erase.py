@@ -4,7 +4,7 @@ Forgetting a tenant, for good: what is its own goes, what it cost stays.
 Only owners do that, and they name the tenant twice.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,17 +13,21 @@ from ..store import erase
 from .actor import Role
 from .administration import Change
 from .errors import ReadOnly
-from .shapes import Request, Shown, TenantId
+from .shapes import Json, Request, Shown, TenantId
 
 
 class Erasure(Request):
     """That a tenant is to be forgotten."""
+
+    example: ClassVar[Json] = {"confirm": "acme"}
 
     confirm: TenantId = Field(description="The tenant's id once more: this can't be undone.")
 
 
 class Erased(Shown):
     """What was forgotten, beside the tenant's projects, keys and operators."""
+
+    example: ClassVar[Json] = {"object": "erased", "tenant": "acme", "ledger_rows": 1200}
 
     object: Literal["erased"] = "erased"
     tenant: str

@@ -7,7 +7,7 @@ The secret is made and shown by whoever calls; these operations take only its `V
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,7 +20,19 @@ from .errors import Conflict, NotFound, ReadOnly
 from .listing import Listing, Paging, listed
 from .plans import check_plan
 from .projects import get_project
-from .shapes import Instant, Kept, KeyId, ModelNames, Name, Network, Patch, ProjectId, Request
+from .shapes import (
+    KEPT,
+    Instant,
+    Json,
+    Kept,
+    KeyId,
+    ModelNames,
+    Name,
+    Network,
+    Patch,
+    ProjectId,
+    Request,
+)
 from .tenants import Tenant, get_tenant, own_tenant
 from .versions import ANY, Match, check_version
 
@@ -51,6 +63,14 @@ class Verifier:
 class NewKey(Request):
     """A key to make. Its name is one of its own among the tenant's keys."""
 
+    example: ClassVar[Json] = {
+        "name": "ci",
+        "project": "search",
+        "scopes": ["inference"],
+        "networks": ["10.0.0.0/8"],
+        "expires": "2027-01-31T00:00:00Z",
+    }
+
     name: Name
     project: ProjectId | None = None
     plan: Name | None = Field(default=None, description=_PLAN)
@@ -64,6 +84,8 @@ class NewKey(Request):
 class KeyPatch(Patch):
     """A change of a key; `null` takes away what may be missing."""
 
+    example: ClassVar[Json] = {"disabled": True}
+
     project: ProjectId | None = None
     plan: Name | None = Field(default=None, description=_PLAN)
     models: ModelNames | None = Field(default=None, description=_MODELS)
@@ -75,6 +97,8 @@ class KeyPatch(Patch):
 
 class Rotation(Request):
     """How a key is replaced by another of its name."""
+
+    example: ClassVar[Json] = {"overlap": 3600}
 
     overlap: int = Field(
         default=24 * 3600,
@@ -89,6 +113,16 @@ class Rotation(Request):
 
 class ShownKey(Kept):
     """A key, without its secret."""
+
+    example: ClassVar[Json] = {
+        "object": "key",
+        "id": "8xT2mQ4vLp0Z",
+        "tenant": "acme",
+        **NewKey.example,
+        "disabled": False,
+        "last_used": "2026-01-31T12:30:00Z",
+        **KEPT,
+    }
 
     object: Literal["key"] = "key"
     id: KeyId

@@ -9,7 +9,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field
 
@@ -39,6 +39,13 @@ class Listing(Shown, Generic[Item]):
     object: Literal["list"] = "list"
     data: Sequence[Item]
     next: Annotated[str | None, Field(description="Pass it as `after` for the next page.")] = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """A list of an item that has an example has one, too."""
+        for item in cls.__pydantic_generic_metadata__["args"]:
+            if isinstance(item, type) and issubclass(item, Shown):
+                cls.example = {"object": "list", "data": [item.example]}
 
 
 def cursor_of(*place: str) -> str:

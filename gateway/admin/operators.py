@@ -6,7 +6,7 @@ Whatever changes what an operator may do signs it out everywhere: its tokens nam
 """
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr
 
@@ -17,7 +17,7 @@ from .actor import Role
 from .administration import Change, View
 from .errors import Conflict, NotFound
 from .listing import Listing, Paging, listed
-from .shapes import Kept, Name, Patch, Request, TenantId
+from .shapes import KEPT, Json, Kept, Name, Patch, Request, TenantId
 from .tenants import get_tenant
 from .versions import ANY, Match, check_version
 
@@ -32,6 +32,13 @@ Password = Annotated[SecretStr, Field(min_length=12, max_length=200)]
 class NewOperator(Request):
     """An operator to make."""
 
+    example: ClassVar[Json] = {
+        "name": "anna",
+        "password": "correct horse battery staple",
+        "role": "admin",
+        "tenant": "acme",
+    }
+
     name: Name
     password: Password
     role: Role
@@ -41,6 +48,8 @@ class NewOperator(Request):
 class OperatorPatch(Patch):
     """A change of an operator, which signs it out everywhere."""
 
+    example: ClassVar[Json] = {"role": "viewer"}
+
     password: Password = SecretStr("")
     role: Role = Role.VIEWER
     tenant: TenantId | None = Field(default=None, description=_TENANT)
@@ -49,6 +58,15 @@ class OperatorPatch(Patch):
 
 class Operator(Kept):
     """An operator, without its password."""
+
+    example: ClassVar[Json] = {
+        "object": "operator",
+        "name": "anna",
+        "role": "admin",
+        "tenant": "acme",
+        "disabled": False,
+        **KEPT,
+    }
 
     object: Literal["operator"] = "operator"
     name: str

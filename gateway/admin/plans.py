@@ -6,7 +6,7 @@ its projects and keys those: the names of the others are no business of its.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ from .actor import Role
 from .administration import Change, View
 from .errors import Conflict, NotFound, ReadOnly
 from .listing import Listing, Paging, listed
-from .shapes import Kept, Name, Patch, Request
+from .shapes import KEPT, Json, Kept, Name, Patch, Request
 from .versions import ANY, Match, check_version
 
 Limits = Annotated[
@@ -30,6 +30,11 @@ Limits = Annotated[
 class NewPlan(Request):
     """A plan to make."""
 
+    example: ClassVar[Json] = {
+        "name": "team",
+        "limits": {"requests": "600/minute", "budget": "20 USD/month"},
+    }
+
     name: Name
     limits: Limits
 
@@ -37,11 +42,15 @@ class NewPlan(Request):
 class PlanPatch(Patch):
     """A change of a plan. Its limits are replaced as a whole."""
 
+    example: ClassVar[Json] = {"limits": {"requests": "900/minute", "budget": "30 USD/month"}}
+
     limits: Limits = PlanSettings()
 
 
 class Plan(Kept):
     """A plan."""
+
+    example: ClassVar[Json] = {"object": "plan", **NewPlan.example, **KEPT}
 
     object: Literal["plan"] = "plan"
     name: Name

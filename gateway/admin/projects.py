@@ -1,6 +1,6 @@
 """Projects: parts of a tenant with limits and models of their own, within the tenant's."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from .administration import Change, View
 from .errors import Conflict, NotFound
 from .listing import Listing, Paging, listed
 from .plans import check_plan
-from .shapes import Kept, ModelNames, Name, Patch, ProjectId, Request, Title
+from .shapes import KEPT, Json, Kept, ModelNames, Name, Patch, ProjectId, Request, Title
 from .tenants import Tenant, get_tenant, own_tenant
 from .versions import ANY, Match, check_version
 
@@ -21,6 +21,8 @@ _MODELS = "Public names among the tenant's. Default: all of the tenant's."
 
 class NewProject(Request):
     """A project to make."""
+
+    example: ClassVar[Json] = {"id": "search", "title": "Search", "plan": "team"}
 
     id: ProjectId
     title: Title = ""
@@ -32,6 +34,8 @@ class NewProject(Request):
 class ProjectPatch(Patch):
     """A change of a project; `null` takes a plan or a list of models away."""
 
+    example: ClassVar[Json] = {"plan": None, "models": ["chat-small"]}
+
     title: Title = ""
     plan: Name | None = Field(default=None, description=_PLAN)
     models: ModelNames | None = Field(default=None, description=_MODELS)
@@ -40,6 +44,14 @@ class ProjectPatch(Patch):
 
 class Project(Kept):
     """A project."""
+
+    example: ClassVar[Json] = {
+        "object": "project",
+        "tenant": "acme",
+        **NewProject.example,
+        "suspended": False,
+        **KEPT,
+    }
 
     object: Literal["project"] = "project"
     tenant: str

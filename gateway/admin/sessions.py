@@ -9,7 +9,7 @@ refused by all replicas at once. The bootstrap token needs no row and no databas
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hmac import compare_digest
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import SecretStr
 
@@ -19,7 +19,7 @@ from .administration import Administration, View
 from .errors import Conflict, NotSignedIn, WrongPassword
 from .operators import BOOTSTRAP, later
 from .passwords import Passwords
-from .shapes import Shown
+from .shapes import Json, Shown
 from .throttle import Throttle
 from .tokens import Claims, Tokens
 
@@ -30,6 +30,13 @@ NOBODY = Actor("nobody", Role.VIEWER)
 
 class Me(Shown):
     """Who is signed in."""
+
+    example: ClassVar[Json] = {
+        "object": "actor",
+        "name": "anna",
+        "role": "admin",
+        "tenant": "acme",
+    }
 
     object: Literal["actor"] = "actor"
     name: str

@@ -6,8 +6,9 @@ Nothing that is shown has a field for a secret, so none can be shown by oversigh
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +24,8 @@ from pydantic_core import CoreSchema
 
 from ..access import SCANNER
 from ..access.settings import NetworkText
+
+Json = Mapping[str, Any]
 
 MAX_VERSION = 2**31 - 1
 MAX_LIST = 1000
@@ -77,7 +80,23 @@ Source = Literal["database", "file"]
 """Where an object is kept. What is in the configuration file is changed there."""
 
 
-class Request(BaseModel):
+class Documented(BaseModel):
+    """A model whose schema comes with an `example`."""
+
+    example: ClassVar[Json] = {}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /
+    ) -> dict[str, Any]:
+        """The schema with its example."""
+        schema = handler(core_schema)
+        if cls.example:
+            handler.resolve_ref_schema(schema)["examples"] = [dict(cls.example)]
+        return schema
+
+
+class Request(Documented):
     """What a client sends: unknown fields are refused, and what is refused is not repeated."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -107,13 +126,13 @@ class Patch(Request):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /
     ) -> dict[str, Any]:
         """The schema without defaults."""
-        schema = handler(core_schema)
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
         for field in handler.resolve_ref_schema(schema).get("properties", {}).values():
             field.pop("default", None)
         return schema
 
 
-class Shown(BaseModel):
+class Shown(Documented):
     """What a client is shown."""
 
     model_config = ConfigDict(frozen=True)
@@ -122,6 +141,15 @@ class Shown(BaseModel):
         """The fields as the audit log keeps them."""
         left_out = {"object", "source", "version", "created", "updated"}
         return self.model_dump(mode="json", exclude=left_out, exclude_none=True)
+
+
+KEPT: Json = {
+    "source": "database",
+    "version": 1,
+    "created": "2026-01-31T12:00:00Z",
+    "updated": "2026-01-31T12:00:00Z",
+}
+"""What examples of administered objects have in common."""
 
 
 class Kept(Shown):

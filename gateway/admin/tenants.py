@@ -1,6 +1,6 @@
 """Tenants: who is billed and limited. Only an actor that sees all of them changes one."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,12 +12,19 @@ from .administration import Change, View
 from .errors import Conflict, NotFound, ReadOnly
 from .listing import Listing, Paging, listed
 from .plans import check_plan
-from .shapes import Kept, ModelNames, Name, Patch, Request, TenantId, Title
+from .shapes import KEPT, Json, Kept, ModelNames, Name, Patch, Request, TenantId, Title
 from .versions import ANY, Match, check_version
 
 
 class NewTenant(Request):
     """A tenant to make."""
+
+    example: ClassVar[Json] = {
+        "id": "acme",
+        "title": "Acme, Inc.",
+        "plan": "default",
+        "models": ["chat-small"],
+    }
 
     id: TenantId
     title: Title = ""
@@ -31,6 +38,8 @@ class NewTenant(Request):
 class TenantPatch(Patch):
     """A change of a tenant."""
 
+    example: ClassVar[Json] = {"suspended": True}
+
     title: Title = ""
     plan: Name = ""
     models: ModelNames = ()
@@ -39,6 +48,13 @@ class TenantPatch(Patch):
 
 class Tenant(Kept):
     """A tenant."""
+
+    example: ClassVar[Json] = {
+        "object": "tenant",
+        **NewTenant.example,
+        "suspended": False,
+        **KEPT,
+    }
 
     object: Literal["tenant"] = "tenant"
     id: TenantId

@@ -8,9 +8,9 @@ tenant's part.
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from ..contract.errors import InvalidRequest
 from ..store.ledger import Chosen, Cursor, rows, tag
@@ -18,7 +18,7 @@ from ..store.ledger_rows import AttemptRow, Row
 from ..store.usage import UsageQuery, UsageRow, usage
 from .administration import View
 from .listing import Listing, Paging, cursor_of, place_of
-from .shapes import Shown
+from .shapes import Json, Shown
 
 MAX_OFFSET = 10**9
 
@@ -28,29 +28,23 @@ Money = Annotated[int, Field(description="Nano-dollars.")]
 class UsageGroup(Shown):
     """Sums of one group; what is missing from `group` its requests did not have."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "object": "usage",
-                    "group": {"day": "2026-01-31", "model": "chat-small"},
-                    "requests": 120,
-                    "failed": 1,
-                    "prompt_tokens": 50000,
-                    "cached_tokens": 0,
-                    "cache_written_tokens": 0,
-                    "audio_prompt_tokens": 0,
-                    "completion_tokens": 9000,
-                    "reasoning_tokens": 0,
-                    "audio_completion_tokens": 0,
-                    "cost_nano_usd": 12900000,
-                    "measured": 119,
-                    "counted": 1,
-                    "upper_bound": 0,
-                }
-            ]
-        }
-    )
+    example: ClassVar[Json] = {
+        "object": "usage",
+        "group": {"day": "2026-01-31", "model": "chat-small"},
+        "requests": 120,
+        "failed": 1,
+        "prompt_tokens": 50000,
+        "cached_tokens": 0,
+        "cache_written_tokens": 0,
+        "audio_prompt_tokens": 0,
+        "completion_tokens": 9000,
+        "reasoning_tokens": 0,
+        "audio_completion_tokens": 0,
+        "cost_nano_usd": 12900000,
+        "measured": 119,
+        "counted": 1,
+        "upper_bound": 0,
+    }
 
     object: Literal["usage"] = "usage"
     group: Mapping[str, str | None]
@@ -83,6 +77,45 @@ class LedgerAttempt(Shown):
 
 class LedgerRow(Shown):
     """One request. A provisional row stands for one whose gateway died."""
+
+    example: ClassVar[Json] = {
+        "object": "ledger_row",
+        "request_id": "01JJZ8Y3X5N6P7Q8R9S0T1V2W3",
+        "at": "2026-01-31T12:00:00Z",
+        "tenant": "acme",
+        "project": "search",
+        "key": "8xT2mQ4vLp0Z",
+        "operation": "chat",
+        "model": "chat-small",
+        "target": "vllm-a/demo-model",
+        "stream": True,
+        "status": 200,
+        "outcome": "succeeded",
+        "prompt_tokens": 420,
+        "cached_tokens": 0,
+        "cache_written_tokens": 0,
+        "audio_prompt_tokens": 0,
+        "completion_tokens": 75,
+        "reasoning_tokens": 0,
+        "audio_completion_tokens": 0,
+        "cost_nano_usd": 108000,
+        "priced": True,
+        "usage_source": "measured",
+        "provisional": False,
+        "duration_ms": 840,
+        "first_content_ms": 120,
+        "tags": {"team": "search"},
+        "attempts": [
+            {
+                "target": "vllm-a/demo-model",
+                "provider": "vllm-a",
+                "model": "demo-model",
+                "status": 200,
+                "duration_ms": 835,
+                "cost_nano_usd": 108000,
+            }
+        ],
+    }
 
     object: Literal["ledger_row"] = "ledger_row"
     request_id: str

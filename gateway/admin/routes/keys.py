@@ -1,6 +1,6 @@
 """`/admin/v1/tenants/{tenant}/keys`. Two answers show a key whole, and no cache may keep those."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from fastapi import APIRouter, Body, Depends, Query, Response
 from pydantic import Field
@@ -25,11 +25,16 @@ from ..deps import (
 from ..keys import KeyPatch, NewKey, Rotation, ShownKey, Verifier
 from ..listing import Listing
 from ..route import AdminRoute
-from ..shapes import ProjectId
+from ..shapes import Json, ProjectId
 
 
 class IssuedKey(ShownKey):
     """A new key, shown whole this once."""
+
+    example: ClassVar[Json] = {
+        **{name: each for name, each in ShownKey.example.items() if name != "last_used"},
+        "key": "lg_8xT2mQ4vLp0Z_…",
+    }
 
     key: str = Field(repr=False, description="The key itself. It is kept nowhere: store it now.")
 

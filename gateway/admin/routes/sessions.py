@@ -1,7 +1,7 @@
 """`/admin/v1/sessions` and `/admin/v1/me`: signing in and out, and oneself."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field, SecretStr
@@ -12,12 +12,14 @@ from ..deps import PREFIX, Gates, Parts, refusals
 from ..operators import Password
 from ..route import AdminRoute
 from ..sessions import Me, Session
-from ..shapes import Name, Shown
+from ..shapes import Json, Name, Shown
 from ..shapes import Request as Sent
 
 
 class SignIn(Sent):
     """Who signs in."""
+
+    example: ClassVar[Json] = {"name": "anna", "password": "correct horse battery staple"}
 
     name: Name
     password: Annotated[SecretStr, Field(max_length=200)]
@@ -26,12 +28,24 @@ class SignIn(Sent):
 class PasswordChange(Sent):
     """Another password of one's own."""
 
+    example: ClassVar[Json] = {
+        "old": "correct horse battery staple",
+        "new": "another correct horse",
+    }
+
     old: Annotated[SecretStr, Field(max_length=200)]
     new: Password
 
 
 class SignedIn(Shown):
     """A token, to be sent as `Authorization: Bearer`."""
+
+    example: ClassVar[Json] = {
+        "object": "session",
+        "token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.…",
+        "expires": "2026-01-31T12:15:00Z",
+        "actor": Me.example,
+    }
 
     object: Literal["session"] = "session"
     token: str = Field(repr=False)
