@@ -116,7 +116,9 @@ function finish.p(key, e, used, i)
   local known = redis.call('HMGET', key, 's' .. e.at, 'r' .. e.at)
   if known[2] and not late then redis.call('HINCRBY', key, 'r' .. e.at, text(-e.amount)) end
   if mode == 'E' then used = record.used[e.measure] end
-  if late and not (charged[i] and charged[i].fresh) then used = used - record.used[e.measure] end
+  -- A counter that has just begun knows nothing of what was charged when this request expired.
+  local began = charged[i] and charged[i].fresh ~= nil
+  if late and not began then used = used - record.used[e.measure] end
   if known[1] then
     redis.call('HINCRBY', key, 's' .. e.at, text(used))
   elseif charged[i] then
