@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict
+from pydantic.config import JsonDict
 
 from ..access import Caller
 from ..contract.errors import InvalidRequest
@@ -28,25 +29,32 @@ Usages = Callable[[UsageQuery], Awaitable[Sequence[UsageRow]]]
 Group = Literal["day", "month", "model"]
 
 
+_LIMIT: JsonDict = {
+    "scope": "tenant",
+    "model": None,
+    "measure": "requests",
+    "unit": "requests",
+    "per": "60 s",
+    "limit": 600,
+    "remaining": 598,
+    "reset_seconds": 61.0,
+}
+_USAGE: JsonDict = {
+    "day": "2026-03-01",
+    "requests": 3,
+    "failed": 0,
+    "prompt_tokens": 57,
+    "cached_tokens": 0,
+    "completion_tokens": 120,
+    "reasoning_tokens": 0,
+    "cost_nano_usd": 14_850,
+}
+
+
 class OwnLimit(BaseModel):
     """One limit. Money is in billionths of a US dollar, `nano_usd`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "scope": "tenant",
-                    "model": None,
-                    "measure": "requests",
-                    "unit": "requests",
-                    "per": "60 s",
-                    "limit": 600,
-                    "remaining": 598,
-                    "reset_seconds": 61.0,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_LIMIT]})
 
     scope: Literal["tenant", "project", "key"]
     model: str | None
@@ -61,12 +69,18 @@ class OwnLimit(BaseModel):
 class OwnLimits(BaseModel):
     """All limits that bound the key."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"object": "list", "data": [_LIMIT]}]}
+    )
+
     object: Literal["list"] = "list"
     data: list[OwnLimit]
 
 
 class OwnUsage(BaseModel):
     """What the key has used, of one group. `cost_nano_usd` is billionths of a US dollar."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_USAGE]})
 
     day: str | None = None
     month: str | None = None
@@ -82,6 +96,19 @@ class OwnUsage(BaseModel):
 
 class OwnUsages(BaseModel):
     """What the key has used, group by group, from `since` until before `until`, in UTC."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "list",
+                    "since": "2026-03-01T00:00:00Z",
+                    "until": "2026-04-01T00:00:00Z",
+                    "data": [_USAGE],
+                }
+            ]
+        }
+    )
 
     object: Literal["list"] = "list"
     since: datetime

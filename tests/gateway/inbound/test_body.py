@@ -1,6 +1,6 @@
 import asyncio
 import gzip
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,10 +24,10 @@ from tests.support.application import (
     KEY,
     UNKNOWN_KEY,
     bearer,
-    built,
     exchanged,
     listening,
     raw,
+    running,
 )
 
 MAX = 64
@@ -154,8 +154,9 @@ async def test_the_bound_on_waiting_is_between_pieces_and_not_on_the_whole() -> 
 
 class TestOnAnInferenceRoute:
     @pytest.fixture
-    def app(self, tmp_path: Path) -> Gateway:
-        return built(tmp_path, SMALL)
+    async def app(self, tmp_path: Path) -> AsyncIterator[Gateway]:
+        async with running(tmp_path, SMALL) as gateway:
+            yield gateway
 
     @pytest.mark.parametrize(
         ("headers", "status", "code"),
