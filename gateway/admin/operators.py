@@ -17,7 +17,7 @@ from .actor import Role
 from .administration import Change, View
 from .errors import Conflict, NotFound
 from .listing import Listing, Paging, listed
-from .shapes import KEPT, Json, Kept, Name, Patch, Request, TenantId
+from .shapes import KEPT, Json, Kept, Name, Patch, Request, SecretText, TenantId
 from .tenants import get_tenant
 from .versions import ANY, Match, check_version
 
@@ -26,7 +26,7 @@ BOOTSTRAP = "bootstrap"
 
 _TENANT = "The one tenant that it sees. Default: all of them."
 
-Password = Annotated[SecretStr, Field(min_length=12, max_length=200)]
+Password = Annotated[SecretText, Field(min_length=12, max_length=200)]
 
 
 class NewOperator(Request):

@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    SecretStr,
     model_validator,
 )
 from pydantic_core import CoreSchema
@@ -48,6 +49,15 @@ def _holds_no_key(text: str) -> str:
     return text
 
 
+def _is_encodable(secret: SecretStr) -> SecretStr:
+    """JSON can hold halves of characters, which no hash takes."""
+    try:
+        secret.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be Unicode text") from None
+    return secret
+
+
 def _is_rfc3339(value: object) -> object:
     """Numbers would be read as seconds or milliseconds, whichever seems likely."""
     if isinstance(value, datetime) or (isinstance(value, str) and _RFC3339.fullmatch(value)):
@@ -63,6 +73,7 @@ def _in_utc(instant: datetime) -> datetime:
 
 
 Text = Annotated[str, AfterValidator(_is_printable), AfterValidator(_holds_no_key)]
+SecretText = Annotated[SecretStr, AfterValidator(_is_encodable)]
 TenantId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["acme"])]
 ProjectId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["search"])]
 KeyId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{12}$", examples=["8xT2mQ4vLp0Z"])]

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from ...gates import Anyone
 from ..actor import Actor
@@ -12,7 +12,7 @@ from ..deps import PREFIX, Gates, Parts, refusals
 from ..operators import Password
 from ..route import AdminRoute
 from ..sessions import Me, Session
-from ..shapes import Json, Name, Shown
+from ..shapes import Json, Name, SecretText, Shown
 from ..shapes import Request as Sent
 
 
@@ -22,7 +22,7 @@ class SignIn(Sent):
     example: ClassVar[Json] = {"name": "anna", "password": "correct horse battery staple"}
 
     name: Name
-    password: Annotated[SecretStr, Field(max_length=200)]
+    password: Annotated[SecretText, Field(max_length=200)]
 
 
 class PasswordChange(Sent):
@@ -33,7 +33,7 @@ class PasswordChange(Sent):
         "new": "another correct horse",
     }
 
-    old: Annotated[SecretStr, Field(max_length=200)]
+    old: Annotated[SecretText, Field(max_length=200)]
     new: Password
 
 

@@ -1,3 +1,5 @@
+import json
+
 import httpx
 import pytest
 
@@ -5,7 +7,9 @@ from gateway.admin.actor import Role
 from tests.support.administration import BOOTSTRAP, PASSWORD, Office
 
 SESSIONS, ME = "/admin/v1/sessions", "/admin/v1/me"
+OPERATORS = "/admin/v1/operators"
 ADAM = {"name": "adam", "password": PASSWORD}
+HALF = PASSWORD + "\ud800"
 
 
 @pytest.fixture
@@ -89,3 +93,24 @@ async def test_what_is_no_sign_in_is_refused_and_not_repeated(adam: Office) -> N
             answer = await http.post(SESSIONS, json=body)
             assert answer.status_code == 400
             assert PASSWORD not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent"),
+    [
+        ("POST", SESSIONS, {"name": "adam", "password": HALF}),
+        ("PUT", f"{ME}/password", {"old": PASSWORD, "new": HALF}),
+        ("PUT", f"{ME}/password", {"old": HALF, "new": PASSWORD}),
+        ("POST", OPERATORS, {"name": "eve", "role": "viewer", "password": HALF}),
+        ("PATCH", f"{OPERATORS}/adam", {"password": HALF}),
+    ],
+)
+async def test_a_password_with_half_a_character_is_malformed(
+    adam: Office, method: str, path: str, sent: dict[str, str]
+) -> None:
+    headers = {"content-type": "application/json", "if-match": "*"}
+    async with adam.client() as http:
+        answer = await http.request(method, path, content=json.dumps(sent), headers=headers)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "must be Unicode text"
