@@ -30,8 +30,11 @@ MAX_LINES = 64
 """Lines of a traceback, the last ones."""
 
 _JSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
-_NOISY = ("uvicorn.access", "httpx", "httpcore", "urllib3", "asyncio")
-"""Loggers that tell of every request: the gateway's own line says more."""
+_NOISY = ("uvicorn.access", "httpx", "httpcore", "urllib3", "asyncio", "aiosqlite")
+"""
+Loggers that tell of every request, where the gateway's own line says more; or of every statement
+with its values, where there are hashes among them.
+"""
 _LEVELS = {"exception": "error", "warn": "warning", "fatal": "critical"}
 _CONTROLS = {code: f"\\x{code:02x}" for code in range(0x20)}
 

@@ -164,6 +164,16 @@ def test_structlog_and_the_standard_library_use_the_same_pipe(kept: Kept) -> Non
 
 
 @pytest.mark.usefixtures("configured")
+def test_a_driver_does_not_tell_what_it_writes_into_the_database(kept: Kept) -> None:
+    configure_logging(pipe_to(kept, level="debug"))
+
+    logging.getLogger("aiosqlite").debug("executing %s", "SET password_hash = '$argon2id$v=19$'")
+    logging.getLogger("aiosqlite").warning("lost")
+
+    assert [line["event"] for line in kept.told] == ["lost"]
+
+
+@pytest.mark.usefixtures("configured")
 def test_an_exception_is_told_in_full_but_for_its_secrets(kept: Kept) -> None:
     def deep(levels: int) -> None:
         if levels == 0:
