@@ -157,10 +157,13 @@ class MemoryLimiter:
         now = self._now()
         counters = [self._counter(tenant, limit) for limit in limits]
         while self._seeds.wanted and (fresh := self._unseeded(now, limits, counters)):
-            if not await self._seed(now, tenant, fresh):
-                break
+            is_known = await self._seed(now, tenant, fresh)
             now = self._now()  # others have come and gone: look again
             counters = [self._counter(tenant, limit) for limit in limits]
+            if not is_known:
+                for _, counter in self._unseeded(now, limits, counters):
+                    counter.guess(now)
+                break
         return now, counters
 
     def _unseeded(
@@ -185,8 +188,6 @@ class MemoryLimiter:
                 raise LimitsUnavailable(
                     "Limits can not be checked at the moment.", retry_after=1.0
                 ) from None
-            for _, counter in fresh:
-                counter.guess(now)
             return False
         for (_, counter), settled in zip(fresh, spent, strict=True):
             if counter.is_unseeded(now, self._began):  # nobody was faster

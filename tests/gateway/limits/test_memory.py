@@ -1,6 +1,9 @@
+import asyncio
+
 import pytest
 
-from gateway.contract.errors import LimitExceeded
+from gateway.contract.errors import LimitExceeded, StoreUnavailable
+from gateway.limits.limiter import Books
 from gateway.limits.memory import OFTEN, MemoryLimiter, steady_ms, wall_ms
 from gateway.limits.model import NOTHING, Amounts, Ask, AtOnce, Calendar, Limit, Sliding
 from tests.support.ticker import START, Ticker
@@ -47,6 +50,42 @@ async def test_windows_and_periods_have_clocks_of_their_own(ticker: Ticker) -> N
     held = await limiter.reserve("s", "acme", LIMITS, Ask(NOTHING))
 
     assert held.standings[0].remaining == 10**6 - 2
+
+
+class Silent:
+    """A ledger that is out of reach, which takes a while to find out."""
+
+    def __init__(self) -> None:
+        self.known = asyncio.Event()
+
+    async def spent(self, *asked: object, without: str = "") -> int:
+        await self.known.wait()
+        raise StoreUnavailable
+
+
+async def test_who_has_waited_for_the_ledger_in_vain_counts_by_the_time_that_it_is_then(
+    ticker: Ticker,
+) -> None:
+    ledger = Silent()
+    limiter = MemoryLimiter(clock=ticker, wall=ticker, books=Books(spent=ledger))
+    rate = Limit("tenant:acme", "requests", 3, Sliding(bucket_ms=1000, buckets=60))
+    place = Limit("tenant:acme", "concurrency", 1, AtOnce())
+    daily = Limit("key:a1", "tokens", 100, Calendar("day"), "local")
+    asking = asyncio.create_task(
+        limiter.reserve("slow", "acme", (rate, place, daily), Ask(Amounts(1)))
+    )
+    await asyncio.sleep(0)
+    ticker.ms += 5000
+    for name in ("a", "b"):
+        await limiter.reserve(name, "acme", (rate,), Ask(NOTHING))
+    limiter._forget_idle(limiter._now())
+
+    ledger.known.set()
+    slow = await asking
+
+    assert [each.remaining for each in slow.standings] == [0, 0, 99]
+    await limiter.settle(slow, Amounts(1))
+    assert [each.remaining for each in await limiter.standings("acme", (rate, place))] == [0, 1]
 
 
 async def test_it_is_opened_and_closed_like_any_other() -> None:
