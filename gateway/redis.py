@@ -34,8 +34,11 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-MOST = 512
-"""Commands in one flight; further ones take the next."""
+MOST = 64
+"""
+Commands in one flight; further ones take the next. So few are answered well within a deadline of
+50 ms by a server that is busy; several hundred would not be, and all of them would come back.
+"""
 
 Argument = str | int | bytes
 

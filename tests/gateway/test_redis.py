@@ -9,6 +9,8 @@ from gateway.redis import MOST, Redis, Script, open_redis
 from tests.support.redis_server import RedisServer
 
 ECHO = Script("return {ARGV[1], #KEYS}")
+WORK = Script("local n = 0; for i = 1, 20000 do n = n + i end; return n")
+"""Takes the server a fifth of a millisecond or so."""
 WRITE = Script("return redis.call('SET', KEYS[1], ARGV[1])")
 
 
@@ -68,6 +70,19 @@ async def test_a_flight_takes_no_more_commands_than_its_bound(client: Redis) -> 
     await asyncio.gather(*(client.run(ECHO, (), (number,)) for number in range(MOST + 1)))
 
     assert client.round_trips - before == 2
+
+
+async def test_a_burst_does_not_fail_for_taking_longer_than_one_deadline(
+    shared_server: RedisServer,
+) -> None:
+    async with open_redis(shared_server.url, deadline=0.05) as client:
+        await client.run(WORK, (), ())
+
+        answers = await asyncio.gather(
+            *(client.run(WORK, (), ()) for _ in range(1000)), return_exceptions=True
+        )
+
+    assert set(answers) == {sum(range(20001))}
 
 
 async def test_a_script_that_the_server_has_forgotten_is_sent_whole(
