@@ -17,6 +17,9 @@ from tests.support.ticker import Ticker
 LENGTH = 50
 """Steps of a history at most."""
 
+LIKED = 15
+"""What is added to the weight of a step that shall be taken often."""
+
 Sides = Callable[[Ticker], Side]
 
 
@@ -77,10 +80,13 @@ def _numbers(ranges: Sequence[tuple[int, int]]) -> st.SearchStrategy[tuple[int, 
     return st.tuples(*(st.integers(low, high) for low, high in ranges))
 
 
-async def wander(side: Sides, claims: Sequence[Claim], seed: int) -> World:
-    """One history by a seeded dice."""
+async def wander(
+    side: Sides, claims: Sequence[Claim], seed: int, *, often: Sequence[str] = ()
+) -> World:
+    """One history by a seeded dice, which likes some steps."""
     chance = Random(seed)
-    names, weights = list(STEPS), [weight for weight, _ in STEPS.values()]
+    names = list(STEPS)
+    weights = [weight + LIKED * (name in often) for name, (weight, _) in STEPS.items()]
     begins = Setting(*_drawn(chance, Setting.RANGES))
     chosen = chance.choices(names, weights, k=LENGTH)
     steps = [(name, _drawn(chance, STEPS[name][1])) for name in chosen]

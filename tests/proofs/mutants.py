@@ -27,6 +27,8 @@ class Mutant:
     old: str
     new: str
     breaks: str
+    often: tuple[str, ...] = ()
+    """Steps without which it does not show, so that they are taken often."""
 
     def __str__(self) -> str:
         return f"{self.breaks}: {self.name}"
@@ -69,9 +71,9 @@ def _function(owner: Any, name: str) -> FunctionType:
 SCRIPTS = (
     # the faults that were known before the first line was written
     Mutant(
-        "a late settle charges its budget once more",
+        "a late settle is charged beside what expiry had charged",
         "settle",
-        "    used = used - before\n",
+        "if late and not began then used = used - record.used[e.measure] end",
         "",
         "q6",
     ),
@@ -85,7 +87,7 @@ SCRIPTS = (
     Mutant(
         "an id that has ended is reserved again",
         "reserve",
-        "if redis.call('EXISTS', KEYS[4]) == 1 then return {2, now, reset} end",
+        "if redis.call('EXISTS', KEYS[4]) == 1 then return answer(2, shard) end",
         "",
         "q4",
     ),
@@ -93,15 +95,24 @@ SCRIPTS = (
         "a cancelled request is written into the ledger",
         "settle",
         "if mode == 'S' and ARGV[5] ~= '' then",
-        "if ARGV[5] then",
+        "if mode == 'C' then redis.call('XADD', KEYS[5], '*', 'how', 'S', 'row', id) end\n"
+        "  if mode == 'S' and ARGV[5] ~= '' then",
         "q7",
+    ),
+    Mutant(
+        "an admission is told what others use, without itself",
+        "reserve",
+        "    l.used = l.used + l.amount\n",
+        "",
+        "q11",
     ),
     Mutant(
         "a clock that has run ahead is believed for ever",
         "state",
-        "if last >= now and last <= now + SKEW then",
-        "if last >= now then",
+        "if last >= shard.now and last <= shard.now + SKEW then",
+        "if last >= shard.now then",
         "q10",
+        often=("clock_ran_ahead",),
     ),
     # the ones that the first sketch was tried with
     Mutant(
@@ -114,22 +125,22 @@ SCRIPTS = (
     Mutant(
         "one more than the limit is admitted",
         "reserve",
-        "l.used + l.amount > l.limit and not lowers(l)",
-        "l.used + l.amount > l.limit + 1 and not lowers(l)",
+        "if not open and l.used + l.amount > l.limit and not lowers(l) then",
+        "if not open and l.used + l.amount > l.limit + 1 and not lowers(l) then",
         "q1",
     ),
     Mutant(
         "what is reserved does not count",
         "reserve",
-        "return tonumber(got[1] or '0') + tonumber(got[2] or '0')",
-        "return tonumber(got[1] or '0')",
+        "return l.period.settled + l.period.reserved",
+        "return l.period.settled",
         "q2",
     ),
     Mutant(
         "an end leaves no marker",
         "settle",
-        "elseif marker and not expired then",
-        "elseif false then",
+        "elseif how == 'S' or how == 'C' and",
+        "elseif how == 'C' and",
         "q6",
     ),
     Mutant(
@@ -142,7 +153,7 @@ SCRIPTS = (
     Mutant(
         "a sweeper does not see that a lease was renewed",
         "settle",
-        "if tonumber(ends) > now then return {3, reset} end",
+        "if tonumber(ends) > now then return answer(3, shard) end",
         "",
         "q3",
     ),
@@ -156,40 +167,167 @@ SCRIPTS = (
     Mutant(
         "a refused request is charged to the limits before the one that refused it",
         "reserve",
-        "  l.used = look[l.kind](l)\n",
-        "  l.used = look[l.kind](l)\n"
+        "  l.amount = l.fixed + most * l.each\n",
+        "  l.amount = l.fixed + most * l.each\n"
         "  if not open and l.kind == 'w' and l.used + l.amount <= l.limit then take.w(l) end\n",
         "q4",
     ),
     Mutant(
         "a late settle charges nothing",
         "settle",
-        "local late = not stored and expired\n",
+        "local late = not stored and how == 'E'\n",
         "local late = false\n",
         "q6",
     ),
     Mutant(
         "expiry charges all that was reserved",
         "settle",
-        "if mode == 'E' then used = before end",
+        "if mode == 'E' then used = record.used[e.measure] end",
         "if mode == 'E' then used = e.amount end",
         "q6",
     ),
     Mutant(
         "expiry gives the window back",
         "settle",
-        "function settle.w(key, e, used)\n  if mode == 'E' then return end\n",
-        "function settle.w(key, e, used)\n",
+        "function finish.w(key, e, used)\n  if mode == 'E' then return end\n",
+        "function finish.w(key, e, used)\n",
         "q5",
     ),
     Mutant(
         "the clock may run backwards",
         "state",
-        "if last >= now and last <= now + SKEW then return last, 0 end",
-        "if last == now then return last, 0 end",
+        "if last >= shard.now and last <= shard.now + SKEW then",
+        "if last == shard.now then",
         "q1",
     ),
-    # faults of what came later
+    # budgets, and caps that they lower
+    Mutant(
+        "a cap that one limit lowered is raised by the next",
+        "reserve",
+        "cap = math.min(cap, within)",
+        "cap = within",
+        "q2",
+    ),
+    Mutant(
+        "a cap is lowered to what the prompt alone has used up",
+        "reserve",
+        "local room = l.limit - l.used - l.fixed\n",
+        "local room = l.limit - l.used\n",
+        "q2",
+    ),
+    Mutant(
+        "a cap is lowered below the least",
+        "reserve",
+        "if within < least then return false end",
+        "if within < 0 then return false end",
+        "q12",
+    ),
+    Mutant(
+        "a window lowers the cap",
+        "reserve",
+        "if l.kind ~= 'p' then return false end",
+        "if l.kind == 'c' then return false end",
+        "q12",
+    ),
+    Mutant(
+        "no more is charged to a budget than was reserved",
+        "settle",
+        "  if mode == 'E' then used = record.used[e.measure] end",
+        "  used = math.min(used, e.amount)\n"
+        "  if mode == 'E' then used = record.used[e.measure] end",
+        "q8",
+    ),
+    Mutant(
+        "what expiry charges is not what its row says",
+        "settle",
+        "'cost', text(record.used.m))",
+        "'cost', '0')",
+        "q8",
+    ),
+    Mutant(
+        "an expired request leaves no row",
+        "settle",
+        "  if note ~= '' then\n",
+        "  if false then\n",
+        "q7",
+    ),
+    Mutant(
+        "what was used so far is not noted at a heartbeat",
+        "renew",
+        "    note(id, ARGV[a + 1])\n",
+        "",
+        "q7",
+    ),
+    # extensions
+    Mutant(
+        "an extension is not held against its limits",
+        "extend",
+        "others + amount > limit then",
+        "amount > limit then",
+        "q2",
+    ),
+    Mutant(
+        "an extension charges a window where the request was",
+        "extend",
+        "  charge(e.window, amount)\n",
+        "  charge(e.window, amount, tonumber(e.at))\n",
+        "q1",
+        often=("extend", "tick_on", "settle"),
+    ),
+    Mutant(
+        "an extension is charged beside what was reserved",
+        "extend",
+        "text(amount - e.amount)",
+        "text(amount)",
+        "q5",
+    ),
+    Mutant(
+        "a refused extension has raised the limits before",
+        "extend",
+        "    if ms > longest then longest, refused = ms, i end\n",
+        "    if ms > longest then longest, refused = ms, i end\n"
+        "  elseif amount > e.amount then\n    extend[e.kind](KEYS[3 + i], e, amount)\n",
+        "q4",
+    ),
+    Mutant(
+        "a lease that has ended is extended",
+        "extend",
+        "if not stored or not ends or tonumber(ends) <= now then",
+        "if not stored or not ends then",
+        "q3",
+    ),
+    # data that were lost, and the ledger that remembers
+    Mutant(
+        "a period begins with nothing",
+        "state",
+        "    p.settled = tonumber(seed)\n",
+        "    settle(p, -tonumber(seed), shard.now)\n",
+        "q6",
+    ),
+    Mutant(
+        "a late settle forgets what expiry charged before data were lost",
+        "settle",
+        "charged[i].fresh ~= nil",
+        "charged[i].fresh",
+        "q6",
+        often=("lose", "settle_late", "sweep"),
+    ),
+    Mutant(
+        "a window that is put back is one bucket too young",
+        "refill",
+        "charge(w, tonumber(ARGV[b + 1]), bucket)",
+        "charge(w, tonumber(ARGV[b + 1]), bucket - 1)",
+        "q1",
+    ),
+    Mutant(
+        "a place that is put back is not taken",
+        "restore",
+        "    redis.call('ZADD', l.key, ends, id)\n",
+        "",
+        "q3",
+        often=("lose",),
+    ),
+    # waits and keys
     Mutant(
         "a caller is told to wait a bucket too little",
         "reserve",
@@ -203,13 +341,6 @@ SCRIPTS = (
         "return (bucket + w.count + 1) * w.width - now",
         "return (bucket + w.count + 2) * w.width - now",
         "q9",
-    ),
-    Mutant(
-        "no more is charged to a budget than was reserved",
-        "settle",
-        "  redis.call('HINCRBY', key, 's' .. e.at, text(used))\n",
-        "  redis.call('HINCRBY', key, 's' .. e.at, text(math.min(used, e.amount)))\n",
-        "q8",
     ),
     Mutant(
         "keys do not name their tenant",

@@ -4,20 +4,19 @@ The two implementations as the proofs drive them, and what each has stored, told
 
 from asyncio import to_thread
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
 import redis
 
-from gateway.contract.errors import GatewayError
 from gateway.limits.counters import PeriodCounter, PlaceCounter, WindowCounter
 from gateway.limits.keys import ledger_key, shard_keys, shard_of, tenant_prefix
-from gateway.limits.limiter import Books, Limiter
+from gateway.limits.limiter import Books, Limiter, Spent
 from gateway.limits.memory import MemoryLimiter
 from gateway.limits.model import NOTHING, Ask, Calendar, Limit, Reservation
 from gateway.limits.redis import RedisLimiter
+from gateway.limits.scripts import Ending
 from gateway.limits.settings import LimitsSettings
 from gateway.redis import Redis, open_redis
 from tests.support.ticker import Ticker
@@ -54,9 +53,10 @@ class Row:
 
 
 class Side(Protocol):
-    """An implementation under test."""
+    """An implementation under test. Its limiters ask `spent` for what the ledger says."""
 
     leased: bool
+    spent: Spent | None
     limiters: Sequence[Limiter]
 
     async def open(self, lease: int) -> None:
@@ -67,6 +67,10 @@ class Side(Protocol):
 
     async def stored(self, limits: Mapping[str, Sequence[Limit]]) -> dict[str, Stored]:
         """By tenant. `open` has the reservations of all of them."""
+        ...
+
+    async def reserve_again(self, gateway: int, held: Reservation) -> None:
+        """Ask once more for what is held already."""
         ...
 
     def rows(self) -> list[Row]:
@@ -80,12 +84,17 @@ class InProcess:
     leased = False
 
     def __init__(self, ticker: Ticker) -> None:
+        self.spent: Spent | None = None
         self._ticker = ticker
+        self._rows: list[bytes] = []
         self.limiters: list[MemoryLimiter] = []
 
     async def open(self, lease: int) -> None:
-        self._rows: list[bytes] = []
-        books = Books(outbox=self._rows.append)
+        self.restart()
+
+    def restart(self) -> None:
+        """Another process, which remembers nothing."""
+        books = Books(spent=self.spent, outbox=self._rows.append)
         self.limiters = [MemoryLimiter(clock=self._ticker, wall=self._ticker, books=books)]
 
     def rows(self) -> list[Row]:
@@ -93,6 +102,10 @@ class InProcess:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+    async def reserve_again(self, gateway: int, held: Reservation) -> None:
+        ask = Ask(held.amounts)
+        await self.limiters[0].reserve(held.request_id, held.tenant, held.limits, ask)
 
     async def stored(self, limits: Mapping[str, Sequence[Limit]]) -> dict[str, Stored]:
         return {tenant: self._stored(tenant, each) for tenant, each in limits.items()}
@@ -122,8 +135,10 @@ class OnRedis:
     leased = True
 
     def __init__(self, url: str, ticker: Ticker, tenant: str) -> None:
+        self.spent: Spent | None = None
         self._url = url
         self._tenant = tenant
+        self._moved: list[Row] = []
         self._ticker = ticker
         self._clients: list[Redis] = []
         self.limiters: list[RedisLimiter] = []
@@ -140,6 +155,7 @@ class OnRedis:
         return RedisLimiter(
             client,
             self._settings,
+            books=Books(spent=self.spent, outbox=_refused),
             clock=self._ticker.seconds,
             now=self._ticker,
             random=Random(1),
@@ -156,13 +172,18 @@ class OnRedis:
 
     async def renew(self, gateway: int, *, again: bool) -> None:
         """One pass of its heartbeat; `again` as after an outage."""
-        leases = self.limiters[gateway]._leases
-        leases._connections = leases._redis.connections
-        leases._in_doubt = again
-        await leases.renew()
+        limiter = self.limiters[gateway]
+        limiter._leases._connections = limiter._scripts.redis.connections
+        limiter._contact.in_doubt = again
+        await limiter._leases.renew()
 
-    async def sweep(self, gateway: int) -> None:
-        await self.limiters[gateway]._leases.sweep()
+    def lose(self) -> None:
+        """The server loses all it has, after its rows were moved to the ledger."""
+        self._moved = self.rows()
+        self.raw.flushall()
+
+    async def reserve_again(self, gateway: int, held: Reservation) -> None:
+        await self.limiters[gateway]._scripts.reserve(held, Ask(held.amounts), 0)
 
     async def lapsed(self, gateway: int, tenant: str) -> list[tuple[str, bytes]]:
         """What a sweeper finds, which may be old news when it acts on it."""
@@ -179,28 +200,24 @@ class OnRedis:
         limiter = self.limiters[gateway]
         if overtaken:
             await self._cancel(limiter, reservation)
-        with suppress(GatewayError, ValueError):
-            await limiter.reserve(
-                reservation.request_id, reservation.tenant, reservation.limits, ask
-            )
-            limiter._leases.release(reservation)
+        await limiter._scripts.reserve(reservation, ask, ask.cap)
         if not overtaken:
             await self._cancel(limiter, reservation)
 
     async def _cancel(self, limiter: RedisLimiter, reservation: Reservation) -> None:
-        limiter._leases.repeat_later(reservation, "C", NOTHING)
-        await limiter._leases.repeat()
+        limiter._unfinished.later(Ending(reservation, "C", NOTHING))
+        await limiter._unfinished.repeat()
 
     def rows(self) -> list[Row]:
         stream = self.raw.xrange(ledger_key(shard_of(self._tenant)))
-        return [
+        return self._moved + [
             Row(row["how"] == "S", row["row"], int(row.get("tokens", 0)), int(row.get("cost", 0)))
             for _, row in stream
         ]
 
     def held(self, gateway: int) -> list[str]:
         """Whose leases it renews."""
-        return list(self.limiters[gateway]._leases._held)
+        return list(self.limiters[gateway]._holdings.open)
 
     async def stored(self, limits: Mapping[str, Sequence[Limit]]) -> dict[str, Stored]:
         pipeline = self.raw.pipeline(transaction=False)
@@ -236,3 +253,7 @@ def _read(stored: Stored, limit: Limit, fields: dict[str, str] | list[tuple[str,
             int(name): int(amount) for name, amount in fields.items() if name.isdigit()
         }
         stored.sums[limit.name] = int(fields["s"])
+
+
+def _refused(entry: bytes) -> None:
+    raise AssertionError("a row has gone another way though Redis answers")

@@ -49,7 +49,6 @@ class Day:
 
     def __init__(self, seed: int) -> None:
         self.chance = Random(seed)
-        self.limiter = MemoryLimiter(clock=self.now, wall=self.now)
         self.sheets = {
             name: Sheet(each, list(map(count_of, each.limits))) for name, each in TENANTS.items()
         }
@@ -60,6 +59,7 @@ class Day:
         return round((BEGIN.timestamp() + asyncio.get_running_loop().time() - 1_000) * 1_000)
 
     async def live(self) -> None:
+        self.limiter = MemoryLimiter(clock=self.now, wall=self.now)
         async with asyncio.TaskGroup() as tasks:
             for tenant in TENANTS:
                 for place in range(CALLERS):

@@ -10,7 +10,7 @@ from tests.proofs.histories import sides, wander
 from tests.proofs.mutants import IN_PROCESS, SCRIPTS, Mutant
 from tests.support.redis_server import RedisServer
 
-PATIENCE = 150
+PATIENCE = 400
 """Histories in which a fault must show."""
 
 
@@ -35,7 +35,7 @@ def test_a_mutant_is_noticed_by_the_invariant_that_it_breaks(
     with asyncio.Runner() as runner:
         for seed in range(PATIENCE):
             try:
-                runner.run(wander(side, CLAIMS[mutant.breaks], seed))
+                runner.run(wander(side, CLAIMS[mutant.breaks], seed, often=mutant.often))
             except AssertionError:
                 return
     pytest.fail("it survived")

@@ -9,7 +9,7 @@ from typing import Literal
 
 from gateway.limits.model import NOTHING, Amounts, Calendar, Limit, Reservation, Sliding
 
-State = Literal["open", "expired", "settled"]
+State = Literal["open", "expired", "settled", "gone"]
 
 
 @dataclass(eq=False)
@@ -71,6 +71,8 @@ class Request:
         match self.state:
             case "settled":
                 return min(held, limit.cost(self.used))
+            case "gone":
+                return 0
             case _:
                 return held
 
@@ -110,13 +112,20 @@ class Truth:
     """All that was done. `now` is the instant by which the last call counted, ms."""
 
     now: int = 0
+    furthest: int = 0
+    """The latest instant that any call has counted by, by whatever clock."""
     requests: dict[str, Request] = field(default_factory=dict)
     excesses: list[Excess] = field(default_factory=list)
 
     def of(self, tenant: str) -> "Truth":
         """What concerns one tenant: limits of two may have one name."""
         requests = {name: each for name, each in self.requests.items() if each.tenant == tenant}
-        return Truth(self.now, requests, [each for each in self.excesses if each.tenant == tenant])
+        return Truth(
+            self.now,
+            self.furthest,
+            requests,
+            [each for each in self.excesses if each.tenant == tenant],
+        )
 
     def holding(self, limit: Limit) -> Iterator[Request]:
         return (each for each in self.requests.values() if each.counts_for(limit))
@@ -159,6 +168,12 @@ class Truth:
     def reserved(self, limit: Limit, period: int) -> int:
         counted = (each for each in self.requests.values() if each.is_of(limit, period))
         return sum(each.reserved(limit) for each in counted)
+
+    def in_use(self, limit: Limit, at: int = 0) -> int:
+        """What is settled and reserved of a calendar limit, now if no instant is given."""
+        assert isinstance(limit.window, Calendar)
+        period = limit.window.period(at or self.now)[0]
+        return self.spent(limit, period) + self.reserved(limit, period)
 
     def alive(self, limit: Limit) -> int:
         """Requests that surely hold a place: what a clock given up has promised is in doubt."""

@@ -5,9 +5,11 @@ limits, one step at a time, each told to the claims that are to be proven.
 A step is a name and a few numbers, so that whoever draws numbers can draw a history.
 """
 
+from asyncio import to_thread
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from itertools import chain, count
 from math import inf
 
@@ -22,12 +24,13 @@ from gateway.limits.model import (
     AtOnce,
     Calendar,
     Limit,
+    Measure,
     Reservation,
     Sliding,
     Standing,
 )
 from gateway.limits.refusal import LimitReached
-from tests.proofs.sides import GATEWAYS, OnRedis, Side, Stored
+from tests.proofs.sides import GATEWAYS, InProcess, OnRedis, Side, Stored
 from tests.proofs.truth import Excess, Request, State, Truth
 from tests.support.ticker import Ticker
 
@@ -45,8 +48,8 @@ WHICH = (0, 997)
 
 STEPS: dict[str, tuple[int, Ranges]] = {
     # its weight, and the ranges of its numbers
-    "reserve": (34, ((0, 7), (0, 1), (0, 40), (0, 40), (0, 20), (0, 20))),
-    "insist": (4, ((0, 7), (0, 1), (0, 40), (0, 40), (0, 20), (0, 20))),
+    "reserve": (34, ((0, 7), (0, 1), (0, 40), (0, 40), (0, 60), (0, 15))),
+    "insist": (4, ((0, 7), (0, 1), (0, 40), (0, 40), (0, 60), (0, 15))),
     "extend": (6, (WHICH, (0, 40), (0, 40))),
     "relay": (6, (WHICH, (0, 30), (0, 30))),
     "settle": (16, (WHICH, (0, 60), (0, 60))),
@@ -59,6 +62,9 @@ STEPS: dict[str, tuple[int, Ranges]] = {
     "sweep": (6, ((0, 1),)),
     "doze": (3, ((0, 1),)),
     "crash": (1, ((0, 1),)),
+    "lose": (2, ()),
+    "restart": (1, ()),
+    "ask": (2, ((0, 1),)),
     "change": (2, (WHICH, (1, 100))),
     "tick": (10, ((0, 400),)),
     "tick_on": (8, ((400, 4000),)),
@@ -120,6 +126,10 @@ class Event:
     """Limits of which more is held than before."""
     error: GatewayError | None = None
     standings: tuple[Standing, ...] = ()
+    at: int = 0
+    """When `standings` were so, if not now."""
+    reaped: bool = False
+    """Whether others were expired on the way."""
     tried: str = ""
     """`early` or `waited`, by what a refusal had told."""
     was: State = "open"
@@ -152,11 +162,16 @@ class World:
         """Admissions, so that a proof can tell that it has proven something."""
         self._claims = claims
         self._made = count(1)
+        self.forgot = False
+        """Whether counters have lost their past, which they ask the ledger for when next used."""
+        self.doubtful = False
+        """Whether windows may count more than they need to."""
         self._found: list[tuple[str, bytes]] = []
 
     async def begin(self, setting: Setting) -> None:
         self.lease = setting.lease
         self.limits = {tenant: setting.limits(tenant) for tenant in TENANTS}
+        self.side.spent = self
         await self.side.open(setting.lease)
         await self._look_at_the_clock()
         self.after = await self._stored()
@@ -167,12 +182,22 @@ class World:
         self.before = self.after
         event = await does(*numbers)
         if event is not None:
-            self.after = await self._stored()
-            self.hold(event)
+            await self._observe(event)
 
-    def hold(self, event: Event) -> None:
+    async def _observe(self, event: Event) -> None:
+        """See what is stored now, and hold every claim against it."""
+        self.after = await self._stored()
+        event.reaped = self._reaped()
         for claim in self._claims:
             claim(self, event)
+
+    def _reaped(self) -> bool:
+        """Whether a refused request has expired others, so as not to be refused for their sake."""
+        found = False
+        for each in self._of("open"):
+            if each.ends <= self.truth.now and each.id not in self.after[ACME].open:
+                each.state, each.places, found = "expired", False, True
+        return found
 
     async def finish(self) -> None:
         """
@@ -187,8 +212,7 @@ class World:
             await self._sweep(0)
         for request in self._of("open"):
             await self._settle(request, request.relayed)
-        self.after = await self._stored()
-        self.hold(Event("finished"))
+        await self._observe(Event("finished"))
 
     async def room(self, tenant: str) -> list[Reservation]:
         """What can be had at once of nothing but places."""
@@ -235,10 +259,12 @@ class World:
         if not isinstance(event.error, LimitReached) or not self._only_time_helps(event):
             return event
         wait = round((event.error.retry_after or 0) * 1000)
-        short = max(0, wait - max(map(_bucket_ms, event.limits)))
-        for kind, by in (("early", short), ("waited", wait - short)):
-            self.after = await self._stored()
-            self.hold(event)
+        width = min(wait, max(map(_bucket_ms, event.limits)))
+        # Nobody knows whether a reserved budget will be given back, so its wait is the longest.
+        is_exact = not self._is_short_of_budget(event)
+        tries = (("early", wait - width), ("waited", width)) if is_exact else (("waited", wait),)
+        for kind, by in tries:
+            await self._observe(event)
             self.before = self.after
             self.ticker.ms += by
             event = await self.reserve(*numbers)
@@ -251,6 +277,16 @@ class World:
         assert refused.tenant is not None
         places = (limit for limit in refused.limits if limit.window.kind == "c")
         return all(self.truth.of(refused.tenant).alive(limit) < limit.amount for limit in places)
+
+    def _is_short_of_budget(self, refused: Event) -> bool:
+        assert refused.tenant is not None
+        assert refused.ask is not None
+        truth, least = self.truth.of(refused.tenant), refused.ask.at(refused.ask.least)
+        return any(
+            truth.in_use(limit) + limit.cost(least) > limit.amount
+            for limit in refused.limits
+            if isinstance(limit.window, Calendar)
+        )
 
     async def extend(self, which: int, tokens: int, cost: int) -> Event | None:
         """Another target would be dearer."""
@@ -302,12 +338,7 @@ class World:
             if self.side.leased:  # in process it is known to have ended without a look at a clock
                 self._counts()
         else:
-            limiter = self.side.limiters[request.gateway]
-            held = await limiter.reserve(
-                held.request_id, held.tenant, held.limits, Ask(held.amounts)
-            )
-            held.progress = lambda: request.relayed
-            request.reservation = held
+            await self.side.reserve_again(request.gateway, held)
             self._counts()
         return Event("again", request.tenant, request.limits, request=request)
 
@@ -321,6 +352,15 @@ class World:
         await self.side.reserve_unheard(gateway, held, ask, overtaken=bool(overtaken))
         self._counts()
         return Event("unheard", ACME, limits)
+
+    async def ask(self, who: int) -> Event:
+        """Somebody wants to know how the limits stand."""
+        tenant, limits = TENANTS[who], tuple(self.limits[TENANTS[who]])
+        standings = await self.side.limiters[-1].standings(tenant, limits)
+        if not self.side.leased:
+            self._counts()
+        at = max(self.truth.now, self.ticker.ms)
+        return Event("asked", tenant, limits, standings=standings, at=at)
 
     async def _settle(self, request: Request, used: Amounts) -> Event:
         held, limiter = request.reservation, self.side.limiters[request.gateway]
@@ -352,7 +392,7 @@ class World:
             each.places = each.id in kept
             if each.id in kept:
                 each.ends = self._lease_from(now)
-                each.heard = each.heard  # TEMP
+                each.heard = each.relayed if each.state == "open" else each.heard
         still = tuple(each for each in mine if each.id in kept)
         return Event("renewed", alive=alive, kept=still, told=told, after_outage=again == 0)
 
@@ -381,10 +421,60 @@ class World:
         self.ticker.ms += self.lease
         await self.look(1 - gateway)
         if woken := await self.renew(gateway, 0):
-            self.after = await self._stored()
-            self.hold(woken)
+            await self._observe(woken)
             self.before = self.after
         return await self._expire_all(1 - gateway)
+
+    async def lose(self) -> Event | None:
+        """
+        The store loses all its data. Every gateway finds out, and puts back what it knows; what
+        the dead had is missing, and so is what was used beyond its reservation.
+        """
+        if not isinstance(self.side, OnRedis):
+            return None
+        self.ticker.ms = max(self.ticker.ms, self.truth.now)  # nobody else remembers the time
+        for each in self._of("expired"):  # of these the store alone knew what it had charged
+            if not each.dead:
+                await self._observe(await self._settle(each, each.relayed))
+                self.before = self.after
+        self.ticker.ms = max(self.ticker.ms, self.truth.now)  # nobody else remembers the time
+        self.side.lose()
+        self.forgot = True
+        for gateway in range(GATEWAYS):
+            await self._look_at_the_clock(gateway)
+        back = (await self._stored())[ACME].open
+        self.doubtful = True  # what is put back counts from when it was, or from later
+        for each in self.truth.requests.values():
+            each.voided = each.voided or each.dead
+            each.places = each.state == "open" and each.id in self._held()
+            if each.state == "open" and each.id in back:
+                each.ends, each.heard = self._lease_from(self.truth.now), each.relayed
+            else:
+                each.dead = True  # nobody remembers that it has ended
+                each.state = "gone" if each.state == "open" else each.state
+        for excess in self.truth.excesses:
+            excess.voided = True
+        return Event("reset")
+
+    def _held(self) -> set[str]:
+        assert isinstance(self.side, OnRedis)
+        return {name for gateway in range(GATEWAYS) for name in self.side.held(gateway)}
+
+    async def restart(self) -> Event | None:
+        """A gateway without a store ends, and its requests with it; another begins."""
+        if not isinstance(self.side, InProcess):
+            return None
+        self.ticker.ms = max(self.ticker.ms, self.truth.now)  # nobody else remembers the time
+        self.side.restart()
+        self.forgot = True
+        for each in self.truth.requests.values():
+            each.voided = each.dead = True
+            if each.state == "open":
+                each.state, each.places = "gone", False
+        await self._look_at_the_clock()
+        for excess in self.truth.excesses:
+            excess.voided = True
+        return Event("reset")
 
     async def crash(self, gateway: int) -> None:
         """A gateway dies, with all the requests that it held."""
@@ -454,16 +544,38 @@ class World:
 
     # The truth
 
+    async def spent(
+        self, tenant: str, scope: str, measure: Measure, start: date, *, without: str = ""
+    ) -> int:
+        """What the ledger says, as limiters ask it."""
+        rows: dict[str, Amounts] = {}
+        for row in await to_thread(self.side.rows):
+            name, *figures = row.text.split()
+            rows[name] = Amounts(*map(int, figures)) if row.final else Amounts(row.tokens, row.cost)
+        [limit] = (
+            each
+            for each in self.limits[tenant]
+            if (each.scope, each.measure, each.window.kind) == (scope, measure, "p")
+        )
+        assert isinstance(limit.window, Calendar)
+        period = limit.window.period((start - date(1970, 1, 1)).days * DAY_MS)[0]
+        return sum(
+            limit.cost(rows[name])
+            for name, each in self.truth.of(tenant).requests.items()
+            if name in rows and name != without and each.is_of(limit, period)
+        )
+
     def _counts(self) -> int:
         """The instant by which a call that was made now has counted."""
         if self.truth.now <= self.ticker.ms + AHEAD:
             self.truth.now = max(self.truth.now, self.ticker.ms)
+            self.truth.furthest = max(self.truth.furthest, self.truth.now)
         return self.truth.now
 
-    async def _look_at_the_clock(self) -> None:
+    async def _look_at_the_clock(self, gateway: int = 0) -> None:
         """Somebody's request, of whom nothing else is known."""
         limits = (Limit("tenant:other", "requests", 1_000_000, Sliding(1000, 60)),)
-        name, limiter = f"o{next(self._made)}", self.side.limiters[0]
+        name, limiter = f"o{next(self._made)}", self.side.limiters[gateway]
         held = await limiter.reserve(name, NEIGHBOUR, limits, Ask(NOTHING))
         await limiter.settle(held, NOTHING)
         self._counts()
