@@ -7,7 +7,7 @@ and every refusal looks the same from outside.
 
 from .callers import Access, Caller, KeySource, StoredKey
 from .configured import ConfiguredKeys
-from .failures import Failures
+from .failures import Buckets, Failures
 from .generate import Issued, describe_new_key, issue, new_key
 from .headers import credential
 from .holders import Holders
@@ -33,6 +33,7 @@ __all__ = [
     "KeySource",
     "StoredKey",
     "ConfiguredKeys",
+    "Buckets",
     "Failures",
     "Clocks",
     "StoredKeys",

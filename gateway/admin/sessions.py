@@ -142,14 +142,14 @@ class Sessions:
 
     async def _proved(self, name: str, password: SecretStr, address: str) -> Row:
         """The row of the operator whose name and password these are."""
-        await self._throttle.attempt(address, name)
+        self._throttle.attempt(address, name)
         row = await self._row(name)
         kept = None if row is None else row["password_hash"]
         is_right = await self._passwords.is_right(password, kept)
         if row is None or not is_right or row["disabled"]:
             await self._record(NOBODY, "sign_in_refused", name, address)
             raise WrongPassword
-        await self._throttle.forgive(name)
+        self._throttle.forgive(name)
         return row
 
     async def _record(self, actor: Actor, action: str, name: str, address: str) -> None:

@@ -12,7 +12,6 @@ import schemathesis
 import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from limits import RateLimitItemPerSecond
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
@@ -63,8 +62,7 @@ class Served:
         async with Database(self._database_url) as database:
             office = office_of(database)
             await World(office).make()
-            often = RateLimitItemPerSecond(10_000)
-            office.sessions._throttle = Throttle(often, often)
+            office.sessions._throttle = Throttle("10000/second", "10000/second")
             config = uvicorn.Config(office.api, log_config=None, lifespan="off")
             self._server = uvicorn.Server(config)
             self.ready.set()

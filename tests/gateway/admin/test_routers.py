@@ -5,7 +5,6 @@ from typing import Any
 
 import httpx
 import pytest
-from limits import RateLimitItemPerSecond
 
 from gateway.admin.throttle import Throttle
 from gateway.gates import api_routes, gates_of
@@ -110,9 +109,7 @@ def judged(answer: httpx.Response) -> str:
 async def world(office: Office) -> World:
     made = World(office)
     await made.make()
-    office.sessions._throttle = Throttle(
-        each_address=RateLimitItemPerSecond(1000), each_name=RateLimitItemPerSecond(1000)
-    )
+    office.sessions._throttle = Throttle("1000/second", "1000/second")
     return made
 
 

@@ -55,7 +55,7 @@ async def test_too_many_attempts_are_told_when_to_come_back(adam: Office) -> Non
     answers = [await signed_in(adam, password="wrong") for _ in range(7)]
 
     assert [each.status_code for each in answers] == [401] * 5 + [429] * 2
-    assert answers[-1].headers["retry-after"] == "60"
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 12
     assert answers[-1].json()["error"]["code"] == "too_many_attempts"
     assert len(await adam.events()) == 5
 
