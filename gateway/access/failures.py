@@ -4,8 +4,8 @@ How many unknown keys an address may try.
 Each address has a bucket that fills with every failure and drains at an even pace; while it is
 full, keys that would have to be looked up are refused unseen. An IPv6 client is its /64, since
 it has all of that. One number is kept for an address, and only for so many of them: whoever has
-more addresses than that is held by the bound on look-ups instead. Attempts to sign in are counted in
-such buckets, too.
+more addresses than that is held by the bound on look-ups instead. Attempts to sign in are counted
+in such buckets, too.
 """
 
 import time

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Response
+from starlette.types import Scope
 
 from ..access import Issued
 from ..contract.answers import ErrorBody
@@ -49,11 +50,15 @@ class Gates:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the routes are made over. `issue` makes a key under the pepper of the moment."""
+    """
+    What the routes are made over. `issue` makes a key under the pepper of the moment, `address`
+    tells where a request comes from, None where nobody can tell.
+    """
 
     administration: Administration
     sessions: Sessions
     passwords: Passwords
+    address: Callable[[Scope], str | None]
     issue: Callable[[], Issued] = field(repr=False)
 
 

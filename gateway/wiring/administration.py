@@ -16,6 +16,7 @@ from ..admin.sessions import Sessions
 from ..admin.throttle import Throttle
 from ..admin.tokens import Tokens
 from ..config import Config
+from ..inbound.addresses import ClientAddresses
 from ..settings import Settings
 from .stores import Stores
 
@@ -30,7 +31,8 @@ def administration_of(
     passwords = Passwords()
     tokens = Tokens(_signing(settings.jwt_secret), now=_now, new_id=lambda: uuid4().hex)
     sessions = Sessions(administration, tokens, passwords, Throttle(), settings.admin_token)
-    return Parts(administration, sessions, passwords, issue=lambda: issue(peppers))
+    addresses = ClientAddresses(config().http.trusted_proxies)
+    return Parts(administration, sessions, passwords, addresses, issue=lambda: issue(peppers))
 
 
 def _configured(config: Config) -> Configured:

@@ -31,6 +31,7 @@ from gateway.admin.sessions import Sessions
 from gateway.admin.throttle import Throttle
 from gateway.admin.tokens import Tokens
 from gateway.inbound import create_api
+from gateway.inbound.addresses import ClientAddresses
 from gateway.limits import PlanSettings
 from gateway.store.audit import AuditLog
 from gateway.store.database import Database
@@ -95,7 +96,8 @@ class Office:
     def api(self) -> FastAPI:
         """The application; it takes a while to build, so only those wait who ask over HTTP."""
         issued = partial(issue, PEPPERS)
-        parts = Parts(self.administration, self.sessions, self.passwords, issued)
+        peer = ClientAddresses()
+        parts = Parts(self.administration, self.sessions, self.passwords, peer, issued)
         return create_api(admin_routers(parts), docs=True, inference=())
 
     def client(self, token: str | None = BOOTSTRAP) -> httpx.AsyncClient:

@@ -59,6 +59,9 @@ def sessions_router(parts: Parts, gates: Gates) -> APIRouter:
     sessions = parts.sessions
     Viewer = Annotated[Actor, Depends(gates.viewer)]  # noqa: N806 - a type
 
+    def address(request: Request) -> str:
+        return parts.address(request.scope) or ""
+
     @router.post(
         "/sessions",
         status_code=201,
@@ -66,7 +69,7 @@ def sessions_router(parts: Parts, gates: Gates) -> APIRouter:
         dependencies=[Depends(Anyone())],
     )
     async def sign_in(sent: SignIn, request: Request, response: Response) -> SignedIn:
-        session = await sessions.sign_in(sent.name, sent.password, _address(request))
+        session = await sessions.sign_in(sent.name, sent.password, address(request))
         response.headers["cache-control"] = "no-store"
         return _signed_in(session)
 
@@ -82,13 +85,9 @@ def sessions_router(parts: Parts, gates: Gates) -> APIRouter:
     @router.put("/me/password", status_code=204, responses=refusals(409, 413, 429))
     async def change_password(actor: Viewer, sent: PasswordChange, request: Request) -> None:
         """This also ends all of one's own sessions."""
-        await sessions.change_password(actor, sent.old, sent.new, _address(request))
+        await sessions.change_password(actor, sent.old, sent.new, address(request))
 
     return router
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _me(actor: Actor) -> Me:

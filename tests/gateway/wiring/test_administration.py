@@ -11,6 +11,7 @@ from gateway.app import Gateway
 from tests.support.application import (
     CHAT,
     CHAT_PATH,
+    CONFIG,
     KEY,
     TOKEN,
     bearer,
@@ -132,3 +133,22 @@ async def test_without_a_secret_tokens_of_one_process_are_nothing_to_the_next(
 async def test_a_key_of_inference_administers_nothing(gateway: Gateway) -> None:
     async with client(gateway, key=KEY) as http:
         assert (await http.get(PLANS)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("http", "told"), [("", "127.0.0.1"), ("http: {trusted_proxies: [127.0.0.0/8]}\n", "192.0.2.7")]
+)
+async def test_who_signs_in_comes_from_where_a_trusted_proxy_says(
+    tmp_path: Path, http: str, told: str
+) -> None:
+    sent = {"name": "ann", "password": "x"}
+    said = {"x-forwarded-for": "198.51.100.1, 192.0.2.7"}
+    async with (
+        running(tmp_path, CONFIG + http) as gateway,
+        client(gateway, key=TOKEN) as admin,
+    ):
+        refused = await admin.post("/admin/v1/sessions", json=sent, headers=said)
+        events = (await admin.get("/admin/v1/audit")).json()["data"]
+
+    assert refused.status_code == 401
+    assert [event["after"] for event in events] == [{"address": told}]
