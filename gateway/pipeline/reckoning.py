@@ -32,6 +32,9 @@ Tokens down to which a budget may lower the cap of an answer whose request names
 answer helps nobody, so that such a request is refused.
 """
 
+MOST_OUTPUT = 2**31
+"""Tokens of an answer that nobody makes: a cap above it is this one, which can be reckoned with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
@@ -66,7 +69,7 @@ class Reckoning:
         self._choices = choices(call.operation, call.body)
         self._prompt: int | None = None
         self._bound: int | None = None
-        named = named_cap(call.operation, call.body) if self._choices else 0
+        named = min(named_cap(call.operation, call.body), MOST_OUTPUT) if self._choices else 0
         self.cap = (named or settings.max_output or 0) if self._choices else 0
         self.least = self.cap if named else min(self.cap, LEAST_OUTPUT)
         measures = {limit.measure for limit in limits}

@@ -56,6 +56,12 @@ def test_nothing_is_estimated_where_neither_tokens_nor_money_are_limited() -> No
     assert own.cap == 100
 
 
+def test_a_cap_beyond_all_answers_is_one_that_every_limiter_can_reckon_with() -> None:
+    own = reckoning(max_tokens=2**64 - 1)
+
+    assert own.cap == own.least == 2**31
+
+
 @pytest.mark.parametrize(("strict", "prompt"), [(False, estimate()), (True, bound())])
 def test_tokens_are_the_prompt_the_margin_and_each_token_of_the_cap(
     strict: bool, prompt: int
