@@ -167,9 +167,13 @@ def _packed(row: dict[str, Any]) -> bytes:
 
 
 def _is_absurd(row: dict[str, Any]) -> bool:
-    counts = [row[name] for name in _COUNTS if name in row]
-    costs = [row.get("cost", 0), *(attempt["cost"] for attempt in row.get("attempts", ()))]
-    return bool(min(counts + costs) < 0 or max(counts) > MAX_TOKENS or max(costs) > MAX_COST)
+    for name in _COUNTS:
+        if not 0 <= row.get(name, 0) <= MAX_TOKENS:
+            return True
+    for priced in (row, *row.get("attempts", ())):
+        if not 0 <= priced.get("cost", 0) <= MAX_COST:
+            return True
+    return False
 
 
 def _mended(value: Any, most: int = MAX_TOKENS) -> Any:

@@ -6,6 +6,7 @@ Instants are milliseconds since 1970.
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 Unit = Literal["day", "month"]
@@ -59,10 +60,7 @@ class Calendar:
         day = now // DAY_MS
         if self.unit == "day":
             return day, (day + 1) * DAY_MS
-        at = datetime.fromtimestamp(now // 1000, UTC)
-        month = at.year * 12 + at.month  # January's is 1, so this is the next one from 0
-        end = datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
-        return month, int(end.timestamp()) * 1000
+        return _month(day)
 
     def first_day(self, now: int) -> date:
         """The day, in UTC, on which the period that holds `now` began."""
@@ -87,6 +85,15 @@ class AtOnce:
     def resets_in(self, now: int) -> int:
         """0: nothing leaves by itself."""
         return 0
+
+
+@lru_cache(maxsize=64)
+def _month(day: int) -> tuple[int, int]:
+    """The number of the month that holds a day, counted from 1970, and where it ends (ms)."""
+    at = _FIRST_DAY + timedelta(days=day)
+    month = at.year * 12 + at.month  # January's is 1, so this is the next one from 0
+    end = datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
+    return month, int(end.timestamp()) * 1000
 
 
 Window = Sliding | Calendar | AtOnce
