@@ -1,5 +1,6 @@
 """What `lockgate usage`, `ledger` and `audit` do: read, and print."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,8 @@ from .listing import Listing, Paging
 from .moments import before
 from .printing import Column, usd
 from .tabular import as_csv
+
+_HEAD = re.compile(rf"([0-9]{{1,{audit.MAX_DIGITS}}}):([0-9a-f]{{64}})")
 
 PAGE = 1000
 """Groups that are read at a time."""
@@ -129,10 +132,10 @@ def _instants(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _head(text: str) -> Head:
-    seq, _, hash_ = text.partition(":")
-    if not (seq.isascii() and seq.isdigit() and hash_):
+    found = _HEAD.fullmatch(text)
+    if found is None:
         raise StartRefused("head: write it like 123:<64 hex digits>, as `verify` prints it")
-    return Head(int(seq), hash_)
+    return Head(int(found[1]), found[2])
 
 
 def _usage_row(group: usage.UsageGroup) -> dict[str, Any]:

@@ -68,6 +68,15 @@ async def test_a_row_that_is_not_as_it_was_is_told(office: Office) -> None:
     assert (verdict["sound"], verdict["bad"]) == (False, 2)
 
 
+@pytest.mark.parametrize(
+    "head", ["2", f"2:{'a' * 63}", f"2:{'g' * 64}", f"{'1' * 5000}:{'a' * 64}"]
+)
+async def test_a_head_that_is_none_says_nothing_against_the_log(office: Office, head: str) -> None:
+    to, _ = desk(office)
+    with pytest.raises(StartRefused, match="head: write it like 123:"):
+        await reports.verify_audit(to, head=head)
+
+
 @pytest.mark.parametrize("tag", ["team", ":red", ""])
 async def test_a_tag_is_a_name_and_a_value(office: Office, tag: str) -> None:
     to, _ = desk(office)
