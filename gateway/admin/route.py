@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
@@ -22,8 +23,8 @@ MAX_BODY = 256 * 1024
 
 class AdminRoute(APIRoute):
     """
-    Refuses bodies above `MAX_BODY` and unknown names in the query, where a misspelt filter would
-    show everything; leaves out fields that have no value.
+    Refuses bodies above `MAX_BODY` or of another type than JSON, and unknown names in the query,
+    where a misspelt filter would show everything; leaves out fields that have no value.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -39,12 +40,23 @@ class AdminRoute(APIRoute):
                 raise InvalidRequest("This is nothing that can be asked for here.", param=name)
             held = Request(request.scope, _at_most(MAX_BODY, request.receive))
             try:
-                await held.body()  # here, as FastAPI calls every error of reading a 400
+                body = await held.body()  # here, as FastAPI calls every error of reading a 400
             except ClientDisconnect:
                 raise InvalidRequest("The body did not arrive.") from None
+            if body and self.body_field is not None and not _is_json(request.headers):
+                raise InvalidRequest(
+                    "The body must be JSON, with `content-type: application/json`.",
+                    param="content-type",
+                )
             return await handle(held)
 
         return bounded
+
+
+def _is_json(headers: Headers) -> bool:
+    """As FastAPI tells, which would take any other body for a text."""
+    kind, _, form = headers.get("content-type", "").partition(";")[0].strip().lower().partition("/")
+    return kind == "application" and (form == "json" or form.endswith("+json"))
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:

@@ -34,10 +34,12 @@ def api() -> FastAPI:
     return create_api([router], docs=False, inference=())
 
 
-async def posted(content: bytes | AsyncIterator[bytes]) -> httpx.Response:
+async def posted(
+    content: bytes | AsyncIterator[bytes], kind: str | None = "application/json"
+) -> httpx.Response:
     transport = httpx.ASGITransport(api())
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
-        headers = {"content-type": "application/json"}
+        headers = {} if kind is None else {"content-type": kind}
         return await http.post("/echo", content=content, headers=headers)
 
 
@@ -69,6 +71,27 @@ async def test_a_body_without_end_is_refused_before_it_ends() -> None:
 
     assert answer.status_code == 413
     assert sent <= MAX_BODY + 65536
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (None, 400),
+        ("application/x-www-form-urlencoded", 400),
+        ("text/plain", 400),
+        ("application/json; charset=utf-8", 200),
+        ("Application/JSON", 200),
+        ("application/merge-patch+json", 200),
+    ],
+)
+async def test_a_body_says_that_it_is_json(kind: str | None, status: int) -> None:
+    answer = await posted(b'{"text":"a"}', kind)
+
+    assert answer.status_code == status
+    if status == 400:
+        error = answer.json()["error"]
+        assert error["param"] == "content-type"
+        assert "application/json" in error["message"]
 
 
 @pytest.mark.parametrize(
