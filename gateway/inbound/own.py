@@ -22,6 +22,8 @@ from .gates import CallerGate
 
 LONGEST = timedelta(days=400)
 """Of one question about usage."""
+MOST = 10_000
+"""Groups of one answer, of which there are no pages."""
 
 Standings = Callable[[Caller], Awaitable[Sequence[tuple[str | None, Standing]]]]
 """How all limits of a caller stand, each with the public model that it is for, None for any."""
@@ -134,7 +136,11 @@ def own_router(gate: CallerGate, standings: Standings, usages: Usages) -> APIRou
         first, end = _period(since, until, datetime.now(UTC).date())
         chosen = Chosen(tenant=caller.tenant, key=caller.key_id, since=first, until=end)
         groups = tuple(dict.fromkeys(group_by))
-        rows = await usages(UsageQuery(group_by=groups, chosen=chosen))
+        rows = await usages(UsageQuery(group_by=groups, chosen=chosen, limit=MOST + 1))
+        if len(rows) > MOST:
+            raise InvalidRequest(
+                f"These are more than {MOST} groups: ask for fewer days or groups.", param="since"
+            )
         return OwnUsages(since=first, until=end, data=[_usage(row) for row in rows])
 
     return router

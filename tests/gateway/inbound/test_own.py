@@ -8,7 +8,7 @@ import pytest
 
 from gateway.access import Access, Caller, ConfiguredKeys, Peppers
 from gateway.inbound import CallerGate, create_api
-from gateway.inbound.own import own_router
+from gateway.inbound.own import MOST, own_router
 from gateway.limits import Limit, Standing
 from gateway.limits.model import AtOnce, Calendar, Sliding
 from gateway.store.usage import UsageQuery, UsageRow
@@ -45,6 +45,7 @@ class Desk:
     def __init__(self) -> None:
         self.callers: list[Caller] = []
         self.queries: list[UsageQuery] = []
+        self.rows = [ROW]
 
     async def standings(self, caller: Caller) -> list[tuple[str | None, Standing]]:
         self.callers.append(caller)
@@ -52,7 +53,7 @@ class Desk:
 
     async def usages(self, query: UsageQuery) -> list[UsageRow]:
         self.queries.append(query)
-        return [ROW]
+        return self.rows[: query.limit]
 
 
 @pytest.fixture
@@ -121,6 +122,21 @@ async def test_a_question_that_makes_no_sense_is_refused(api: Any, desk: Desk, q
     assert answer.status_code == 400
     assert answer.json()["error"]["param"]
     assert desk.queries == []
+
+
+@pytest.mark.parametrize(("groups", "status"), [(MOST, 200), (MOST + 1, 400)])
+async def test_usage_is_told_whole_or_refused(
+    api: Any, desk: Desk, groups: int, status: int
+) -> None:
+    desk.rows = [ROW] * groups
+
+    answer = await ask(api, "/v1/usage?group_by=day&group_by=model")
+
+    assert answer.status_code == status
+    if status == 200:
+        assert len(answer.json()["data"]) == groups
+    else:
+        assert answer.json()["error"]["param"] == "since"
 
 
 @pytest.mark.parametrize("path", ["/v1/limits", "/v1/usage"])
