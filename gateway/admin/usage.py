@@ -90,7 +90,7 @@ class LedgerRow(Shown):
         "target": "vllm-a/demo-model",
         "stream": True,
         "status": 200,
-        "outcome": "succeeded",
+        "outcome": "ok",
         "prompt_tokens": 420,
         "cached_tokens": 0,
         "cache_written_tokens": 0,
