@@ -58,13 +58,15 @@ class Leases:
         self._task = asyncio.get_running_loop().create_task(self._tend())
 
     async def aclose(self) -> None:
-        """Repeat once what was not answered, and end."""
+        """Repeat what was not answered, as long as that gets on, and end."""
         task, self._task = self._task, None
         if task is None:
             return
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        if not self._contact.is_open:
+        left = len(self._unfinished.waiting) + 1
+        while not self._contact.is_open and 0 < len(self._unfinished.waiting) < left:
+            left = len(self._unfinished.waiting)
             await self._unfinished.repeat()
 
     async def pass_once(self) -> None:

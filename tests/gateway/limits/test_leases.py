@@ -13,6 +13,7 @@ from gateway.limits.model import NOTHING, Ask, AtOnce, Limit, Reservation
 from gateway.limits.redis import RedisLimiter
 from gateway.limits.scripts import RENEWED_AT_ONCE, Ending
 from gateway.limits.settings import LimitsSettings
+from gateway.limits.unfinished import REPEATED_AT_ONCE
 from gateway.redis import Redis, Script
 from tests.support.paces import Paces
 from tests.support.redis_server import RedisServer
@@ -266,6 +267,16 @@ async def test_it_works_by_itself_once_opened_and_repeats_a_last_time_when_close
 
     assert brisk._unfinished.waiting == {}
     await brisk.aclose()
+
+
+async def test_nothing_that_can_be_ended_is_left_when_it_is_closed(brisk: RedisLimiter) -> None:
+    await brisk.open()
+    for number in range(REPEATED_AT_ONCE + 1):
+        brisk._unfinished.later(Ending(Reservation(f"r{number}", "acme", PLACES), "C", NOTHING))
+
+    await brisk.aclose()
+
+    assert brisk._unfinished.waiting == {}
 
 
 async def test_a_store_that_fails_while_sweeping_is_noticed(
