@@ -141,6 +141,10 @@ class PeriodCounter:
             return period in self._guessed
         return self._calendar.period(began)[0] >= period or period - 1 not in self._settled
 
+    def settled(self, now: Instant) -> int:
+        """What was settled under our eyes, as far as the period was not seeded."""
+        return self._settled.get(self._calendar.period(now.wall)[0], 0)
+
     def seed(self, now: Instant, settled: int) -> None:
         """What the ledger says of the period: all that was settled."""
         period = self._calendar.period(now.wall)[0]

@@ -179,6 +179,7 @@ class MemoryLimiter:
         self, now: Instant, tenant: str, fresh: list[tuple[Limit, PeriodCounter]]
     ) -> bool:
         """Whether the ledger has told what was used; where it could not, nobody minds."""
+        before = [counter.settled(now) for _, counter in fresh]
         try:
             spent = await self._seeds.of(tenant, [limit for limit, _ in fresh], now.wall)
         except StoreUnavailable:
@@ -189,9 +190,10 @@ class MemoryLimiter:
                     "Limits can not be checked at the moment.", retry_after=1.0
                 ) from None
             return False
-        for (_, counter), settled in zip(fresh, spent, strict=True):
+        for (_, counter), settled, known in zip(fresh, spent, before, strict=True):
             if counter.is_unseeded(now, self._began):  # nobody was faster
-                counter.seed(now, settled)
+                # What was settled meanwhile the ledger may not have told: rather twice than never.
+                counter.seed(now, settled + counter.settled(now) - known)
         return True
 
     def _fitting(

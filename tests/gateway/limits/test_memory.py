@@ -88,6 +88,36 @@ async def test_who_has_waited_for_the_ledger_in_vain_counts_by_the_time_that_it_
     assert [each.remaining for each in await limiter.standings("acme", (rate, place))] == [0, 1]
 
 
+class Slow:
+    """A ledger that answers by what it knew when it was asked."""
+
+    def __init__(self) -> None:
+        self.reachable = False
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def spent(self, *asked: object, without: str = "") -> int:
+        if not self.reachable:
+            raise StoreUnavailable
+        self.asked.set()
+        await self.answers.wait()
+        return 0
+
+
+async def test_what_is_settled_while_the_ledger_is_asked_is_not_forgotten(ticker: Ticker) -> None:
+    ledger = Slow()
+    limiter = MemoryLimiter(clock=ticker, wall=ticker, books=Books(spent=ledger))
+    daily = (Limit("tenant:acme", "tokens", 100, Calendar("day"), "local"),)
+    held = await limiter.reserve("a", "acme", daily, Ask(Amounts(30)))
+    ledger.reachable = True
+    asking = asyncio.create_task(limiter.reserve("b", "acme", daily, Ask(Amounts(10))))
+    await ledger.asked.wait()
+
+    await limiter.settle(held, Amounts(30))
+    ledger.answers.set()
+
+    assert [each.remaining for each in (await asking).standings] == [60]
+
+
 async def test_it_is_opened_and_closed_like_any_other() -> None:
     async with MemoryLimiter() as limiter:
         held = await limiter.reserve("r", "acme", LIMITS, Ask(Amounts(5)))
