@@ -5,6 +5,7 @@ are forgotten and the server itself is killed and started again.
 
 import asyncio
 import mmap
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,11 +44,14 @@ class Course:
     processes: int = 4
     kills: int = 0
     restarts: int = 0
+    empties: int = 0
+    """Restarts of the server without its data."""
     flush_every: float = 0.25
     """Seconds between two times that the server forgets all scripts."""
 
 
 SHORT = Course(attempts=20_000, kills=1, restarts=1)
+EMPTIED = Course(attempts=100_000, empties=2)
 FULL = Course(attempts=1_000_000, kills=40, restarts=3, flush_every=1.0)
 
 
@@ -137,13 +141,13 @@ def run(course: Course, seed: int, say: Callable[[str], None] = lambda _: None) 
     with tempfile.TemporaryDirectory(prefix="lg-race-") as folder, server:
         with field_of(server.url, Path(folder)) as racers:
             began = time.monotonic()
-            events = Chaos(course, Random(seed), server, racers, say).run()
+            referee = Referee(EVENTS.values())
+            events = Chaos(course, Random(seed), server, racers, referee, say).run()
             seconds = time.monotonic() - began
             racers.finish()
             attempts = racers.attempts
         asyncio.run(_let_leases_end(server.url))
         say("counting")
-        referee = Referee(EVENTS.values())
         for transaction in transactions(server.directory):
             referee.read(transaction)
         with redis.Redis.from_url(server.url, decode_responses=True) as raw:
@@ -162,16 +166,19 @@ class Chaos:
         chance: Random,
         server: RedisServer,
         racers: Field,
+        referee: Referee,
         say: Callable[[str], None],
     ) -> None:
         self._course = course
         self._chance = chance
         self._server = server
         self._racers = racers
+        self._referee = referee
         self._say = say
         self._due = sorted(
             [(self._when(), self._kill) for _ in range(course.kills)]
-            + [(self._when(), self._restart) for _ in range(course.restarts)],
+            + [(self._when(), self._restart) for _ in range(course.restarts)]
+            + [(self._when(), self._empty) for _ in range(course.empties)],
             key=lambda each: each[0],
         )
         self._outages: list[tuple[int, int]] = []
@@ -207,6 +214,18 @@ class Chaos:
         self._say("SIGKILL of Redis, and a start on its own data")
         began = _now_ms()
         self._server.kill()
+        self._start(began)
+
+    def _empty(self) -> None:
+        self._say("SIGKILL of Redis, and a start without data")
+        began = _now_ms()
+        self._server.kill()
+        for transaction in transactions(self._server.directory):
+            self._referee.read(transaction)
+        shutil.rmtree(self._server.directory / "appendonlydir")
+        self._start(began)
+
+    def _start(self, began: int) -> None:
         self._server.start()
         with redis.Redis.from_url(self._server.url) as raw:
             while not _answers(raw):

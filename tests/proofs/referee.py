@@ -140,6 +140,7 @@ class Referee:
             event.tenant: Sheet(event, list(map(count_of, event.limits))) for event in events
         }
         self._lease = round(LEASE * 1000)
+        self._admitted: set[str] = set()
 
     def read(self, transaction: Transaction) -> None:
         """Count one script's effects."""
@@ -155,11 +156,12 @@ class Referee:
     def _lease_taken(self, pairs: list[bytes], admitted: str | None) -> None:
         request_id, end = pairs[1].decode(), int(pairs[0])
         sheet = self._sheet(request_id)
-        if request_id != admitted:
+        if request_id != admitted or request_id in self._admitted:  # renewed, or put back
             for count in sheet.counts:
                 if isinstance(count, Places):
                     count.renewed(request_id, end)
             return
+        self._admitted.add(request_id)
         at = end - self._lease
         assert not sheet.admissions or at >= sheet.admissions[-1], "the clock ran backwards"
         sheet.admissions.append(at)
