@@ -1,7 +1,9 @@
 """The Redis user that deploy/redis/users.acl makes: enough to keep limits, and nothing else."""
 
+import asyncio
 import re
 from collections.abc import Iterator
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,7 +11,23 @@ import pytest
 import redis
 from redis.exceptions import NoPermissionError
 
+from gateway.contract.errors import LimitExceeded
+from gateway.ledger.entry import entry_of
+from gateway.ledger.mover import Mover
+from gateway.ledger.settings import LedgerSettings
+from gateway.ledger.streams import Streams
+from gateway.limits.keys import ledger_key
+from gateway.limits.limiter import Books
+from gateway.limits.model import Amounts, Ask, AtOnce, Calendar, Limit, Measure, Sliding
+from gateway.limits.redis import RedisLimiter
+from gateway.limits.settings import LimitsSettings
+from gateway.redis import open_redis
+from gateway.store.database import Database
+from gateway.store.migrate import migrate
+from tests.support.ledger_rows import request_id
+from tests.support.records import record
 from tests.support.redis_server import RedisServer
+from tests.support.simulator import eventually
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy" / "redis" / "users.acl"
@@ -105,3 +123,61 @@ def test_every_command_of_the_scripts_is_granted() -> None:
 
     assert called
     assert called <= granted
+
+
+LIMITS = (
+    Limit("tenant:acme", "requests", 50, Sliding(bucket_ms=1000, buckets=60)),
+    Limit("tenant:acme", "tokens", 1000, Calendar("day")),
+    Limit("key:k", "money", 10**6, Calendar("month")),
+    Limit("key:k", "concurrency", 2, AtOnce()),
+)
+ASK = Ask(Amounts(tokens=10, cost=100))
+
+
+class Nobody:
+    """A ledger in which nothing has been used."""
+
+    async def spent(
+        self, tenant: str, scope: str, measure: Measure, start: date, *, without: str = ""
+    ) -> int:
+        return 0
+
+
+async def test_the_user_can_do_all_that_limits_need(server: RedisServer, url: str) -> None:
+    settings = LimitsSettings(lease=0.3, sweep=0.1, deadline=5)
+    async with open_redis(url, deadline=5) as client:
+        books = Books(spent=Nobody())
+        limiter = await asyncio.to_thread(RedisLimiter, client, settings, books=books)
+        async with limiter:
+            held = await limiter.reserve("a", "acme", LIMITS, ASK, note=b"note")
+            doomed = await limiter.reserve("b", "acme", LIMITS, ASK, note=b"note")
+            with pytest.raises(LimitExceeded):
+                await limiter.reserve("c", "acme", LIMITS, ASK)
+            await limiter.extend(held, Amounts(tokens=20, cost=200))
+            await limiter._leases.renew()
+            await limiter.standings("acme", LIMITS)
+            await limiter.settle(held, Amounts(tokens=5, cost=50), entry=b"row")
+            del limiter._holdings.open[doomed.request_id]
+            await eventually(lambda: limiter.counts.expired == 1, within=10)
+            await limiter.settle(doomed, Amounts(tokens=5, cost=50), entry=b"row")
+            await limiter.reserve("d", "acme", LIMITS, ASK)
+
+    assert limiter.counts.store_failures == 0
+    assert limiter.counts.late == 1
+
+
+async def test_the_user_can_move_the_ledgers_rows(url: str, tmp_path: Path) -> None:
+    database_url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    await migrate(database_url)
+    stream = ledger_key(7)
+    entry = entry_of(record(request_id=request_id(1)))
+    with redis.Redis.from_url(url, protocol=2, driver_info=None) as user:
+        user.xadd(stream, {"how": "S", "id": request_id(1), "row": entry})
+    async with (
+        Streams(url, [stream]) as streams,
+        Database(database_url) as database,
+        Mover(streams, database, LedgerSettings(move=0.05)) as mover,
+    ):
+        await eventually(lambda: mover.counts.new == 1, within=10)
+    with redis.Redis.from_url(url, protocol=2, driver_info=None) as user:
+        assert user.execute_command("XLEN", stream) == 0
