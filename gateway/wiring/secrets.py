@@ -26,7 +26,7 @@ def peppers_of(settings: Settings) -> tuple[bytes, ...]:
 def secrets_of(settings: Settings, config: Config, peppers: Sequence[bytes]) -> Iterator[str]:
     """Every secret, of the environment and of the configuration file."""
     for pepper in peppers:
-        yield pepper.decode("ascii", "replace")
+        yield pepper.decode(errors="replace")
     given = [settings.admin_token, settings.jwt_secret]
     given += [provider.api_key for provider in config.providers.values()]
     given += [k.key for tenant in config.tenants.values() for k in tenant.keys if k.key is not None]
@@ -42,6 +42,10 @@ def _within(address: SecretStr | None) -> Iterator[str]:
     if address is None or not (value := address.get_secret_value()):
         return
     yield value
-    if password := urlsplit(value).password:
+    try:
+        password = urlsplit(value).password
+    except ValueError:  # no address at all, which whoever would use it refuses
+        return
+    if password:
         yield password
         yield unquote(password)

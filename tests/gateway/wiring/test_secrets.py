@@ -54,6 +54,20 @@ def test_every_secret_of_settings_and_configuration_is_named(tmp_path: Path) -> 
     }
 
 
+@pytest.mark.parametrize("name", ["redis_url", "database_url"])
+def test_what_is_no_address_is_secret_as_a_whole(tmp_path: Path, name: str) -> None:
+    broken = "postgresql://gateway:secret@[::1/lockgate"
+    own = settings(tmp_path, **{name: broken})
+
+    assert broken in set(secrets_of(own, configured(), peppers_of(own)))
+
+
+def test_a_pepper_of_any_letters_is_named(tmp_path: Path) -> None:
+    own = settings(tmp_path, key_pepper="Pfeffer in Körnern")
+
+    assert "Pfeffer in Körnern" in set(secrets_of(own, configured(), peppers_of(own)))
+
+
 def test_development_makes_its_pepper_once(tmp_path: Path) -> None:
     own = settings(tmp_path)
 
