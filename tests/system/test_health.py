@@ -92,7 +92,11 @@ def test_the_detail_names_every_component_to_the_operator_alone(
     assert set(told) == {"status", "version", "uptime", "components"}
     assert told["version"] == package.__version__
     assert 0 < told["uptime"] < 600
-    assert told["components"].keys() == {"target gone/demo-model", "target sim/demo-model"}
+    assert told["components"].keys() == {
+        "database",
+        "target gone/demo-model",
+        "target sim/demo-model",
+    }
     assert told["components"]["target sim/demo-model"] == {"status": "up", "detail": ""}
     assert told["components"]["target gone/demo-model"]["status"] == "down"
     assert told["status"] == "degraded"

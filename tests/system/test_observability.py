@@ -44,9 +44,9 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
 FIELDS = {
     *("timestamp", "level", "event", "request_id", "client_request_id", "trace_id", "tenant"),
-    *("key", "operation", "model", "stream", "target", "status", "outcome", "error"),
+    *("project", "key", "operation", "model", "stream", "target", "status", "outcome", "error"),
     *("limited_by", "finish_reasons", "attempts", "prompt_tokens", "completion_tokens"),
-    *("cached_tokens", "usage_source", "first_content_ms", "total_ms"),
+    *("cached_tokens", "cost_nano_usd", "usage_source", "first_content_ms", "total_ms"),
 }
 
 
