@@ -31,6 +31,7 @@ What is lost when something dies:
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import date
 from random import Random
 from typing import Self
 
@@ -92,7 +93,7 @@ class RedisLimiter:
         self.counts = Counts()
         self._books = books
         self._now = now
-        self._seeds = Seeds(books.spent)
+        self._seeds = Seeds(books.spent, self._pending)
         self._scripts = Scripts(
             redis,
             lease=round(settings.lease * 1000),
@@ -286,6 +287,9 @@ class RedisLimiter:
     def _behind(self) -> LimitsUnavailable:
         self.counts.behind += 1
         return LimitsUnavailable("Usage can not be recorded at the moment.", retry_after=1.0)
+
+    def _pending(self, tenant: str, limit: Limit, start: date, epoch: int, but: str) -> int:
+        return self._unfinished.pending(tenant, limit, start, epoch, but)
 
     def _wall(self) -> int:
         return self._now() or wall_ms()

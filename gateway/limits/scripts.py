@@ -264,7 +264,9 @@ async def seeds_for(
     """
     indices, periods = answer.rest[::2], answer.rest[1::2]
     limits = [reservation.limits[index - 1] for index in indices]
-    spent = await seeds.of(reservation.tenant, limits, answer.now, without=without)
+    spent = await seeds.of(
+        reservation.tenant, limits, answer.now, epoch=answer.epoch, without=without
+    )
     return list(zip(indices, periods, spent, strict=True))
 
 

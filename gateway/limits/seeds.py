@@ -5,19 +5,33 @@ Each counter is asked for once, however many requests wait for it.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
 
 from .limiter import Spent
 from .model import Calendar, Limit
 
+Pending = Callable[[str, Limit, date, int, str], int]
+About = tuple[str, str, date, int, str]
+
+
+def _nothing(*_: object) -> int:
+    """Where every row is charged before it is handed to the ledger."""
+    return 0
+
 
 class Seeds:
-    """Asks the ledger, where there is one. Closing ends the questions that are open."""
+    """
+    Asks the ledger, where there is one. Closing ends the questions that are open.
 
-    def __init__(self, spent: Spent | None) -> None:
+    `pending` says how much of the answer has yet to be charged to the counter, and will be: of a
+    tenant's limit, since the first day of its period, to data of that epoch, but for a request.
+    """
+
+    def __init__(self, spent: Spent | None, pending: Pending = _nothing) -> None:
         self._spent = spent
-        self._asking: dict[tuple[str, str, date, str], asyncio.Task[int]] = {}
+        self._pending = pending
+        self._asking: dict[About, asyncio.Task[int]] = {}
 
     @property
     def wanted(self) -> bool:
@@ -25,16 +39,22 @@ class Seeds:
         return self._spent is not None
 
     async def of(
-        self, tenant: str, limits: Iterable[Limit], now: int, *, without: str = ""
+        self,
+        tenant: str,
+        limits: Iterable[Limit],
+        now: int,
+        *,
+        epoch: int = 0,
+        without: str = "",
     ) -> list[int]:
         """
         What has been used of calendar limits in the period that holds `now` (ms since 1970), but
-        for the request `without`.
+        for the request `without`, and for what is pending to the data of `epoch`.
 
         Raises:
             StoreUnavailable: the ledger is out of reach.
         """
-        return [await self._of(tenant, limit, now, without) for limit in limits]
+        return [await self._of(tenant, limit, now, epoch, without) for limit in limits]
 
     async def aclose(self) -> None:
         """Ask no more."""
@@ -43,22 +63,26 @@ class Seeds:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
 
-    async def _of(self, tenant: str, limit: Limit, now: int, without: str) -> int:
+    async def _of(self, tenant: str, limit: Limit, now: int, epoch: int, without: str) -> int:
         assert isinstance(limit.window, Calendar), "only these have a past"
         start = limit.window.first_day(now)
-        about = (tenant, limit.name, start, without)
+        about = (tenant, limit.name, start, epoch, without)
         task = self._asking.get(about)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._ask(tenant, limit, start, without))
+            task = asyncio.get_running_loop().create_task(
+                self._ask(tenant, limit, start, epoch, without)
+            )
             self._asking[about] = task
             task.add_done_callback(lambda done: self._answered(about, done))
         return await asyncio.shield(task)  # others wait for it too
 
-    def _answered(self, about: tuple[str, str, date, str], task: asyncio.Task[int]) -> None:
+    def _answered(self, about: About, task: asyncio.Task[int]) -> None:
         del self._asking[about]
         if not task.cancelled():
             task.exception()  # looked at, though all who waited may have left
 
-    async def _ask(self, tenant: str, limit: Limit, start: date, without: str) -> int:
+    async def _ask(self, tenant: str, limit: Limit, start: date, epoch: int, without: str) -> int:
         assert self._spent is not None, "asked only where there is a ledger"
-        return await self._spent.spent(tenant, limit.scope, limit.measure, start, without=without)
+        pending = self._pending(tenant, limit, start, epoch, without)  # now: these rows are told
+        spent = await self._spent.spent(tenant, limit.scope, limit.measure, start, without=without)
+        return max(0, spent - pending)

@@ -8,12 +8,14 @@ was not answered is handed to the ledger by another way at once; that it comes t
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import date
 
 from redis.exceptions import RedisError
 
 from ..contract.errors import StoreUnavailable
 from .contact import Contact
 from .limiter import Books
+from .model import Calendar, Limit
 from .scripts import LATE, UNSETTLED, Ending, Scripts, Seed, seeds_for
 from .seeds import Seeds
 
@@ -50,6 +52,21 @@ class Unfinished:
     def waiting(self) -> Mapping[str, Ending]:
         """What was not answered, by request id."""
         return self._waiting
+
+    def pending(self, tenant: str, limit: Limit, start: date, epoch: int, but: str) -> int:
+        """
+        How much of a calendar limit the ledger has been handed, since the first day of its
+        period, and the data of that epoch are yet to be charged; not counting the request `but`.
+        """
+        return sum(
+            limit.cost(each.used)
+            for request_id, each in self._waiting.items()
+            if each.reservation.tenant == tenant
+            and request_id != but
+            and _will_charge(each, epoch)
+            and limit.name in {known.name for known in each.reservation.limits}
+            and _first_day(limit, each.reservation.admitted) == start
+        )
 
     async def end(self, ending: Ending) -> int | None:
         """
@@ -100,3 +117,15 @@ class Unfinished:
                 return answer.how
             without = ending.reservation.request_id
             seeds = await seeds_for(ending.reservation, answer, self._seeds, without=without)
+
+
+def _will_charge(ending: Ending, epoch: int) -> bool:
+    """Whether settle.lua adds to a counter what the ledger has been handed."""
+    began = epoch // 1000  # an epoch is the microsecond in which its data began
+    known = ending.reservation.epoch == epoch
+    return ending.handed > 0 and epoch > 0 and (known or ending.handed >= began)
+
+
+def _first_day(limit: Limit, admitted: int) -> date:
+    assert isinstance(limit.window, Calendar), "only these have a past"
+    return limit.window.first_day(admitted)

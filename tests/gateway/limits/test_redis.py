@@ -7,8 +7,14 @@ from random import Random
 import pytest
 import redis.exceptions
 
-from gateway.contract.errors import LimitExceeded, LimitsUnavailable, RequestExceedsLimit
+from gateway.contract.errors import (
+    LimitExceeded,
+    LimitsUnavailable,
+    RequestExceedsLimit,
+    StoreUnavailable,
+)
 from gateway.limits.breaker import FAILURES
+from gateway.limits.limiter import Books
 from gateway.limits.model import (
     NOTHING,
     Amounts,
@@ -74,6 +80,53 @@ async def test_one_round_trip_reserves_and_one_settles_however_many_limits_apply
     assert client.round_trips - before == 1
     await shared.settle(held, Amounts(7))
     assert client.round_trips - before == 2
+
+
+class Rows:
+    """A ledger that has what it was handed, while it can be reached."""
+
+    def __init__(self) -> None:
+        self.reachable = False
+        self.tokens: dict[str, int] = {}
+
+    def put(self, entry: bytes) -> None:
+        name, tokens = entry.decode().split()
+        self.tokens[name] = int(tokens)
+
+    async def spent(self, *asked: object, without: str = "") -> int:
+        if not self.reachable:
+            raise StoreUnavailable
+        return sum(tokens for name, tokens in self.tokens.items() if name != without)
+
+
+@pytest.fixture
+def rows() -> Rows:
+    return Rows()
+
+
+@pytest.fixture
+def bookkeeper(client: Redis, rows: Rows) -> RedisLimiter:
+    """One that keeps a ledger, by Redis's own clock, which instants of the ledger are told by."""
+    return RedisLimiter(client, POLICIES["local"], books=Books(spent=rows, outbox=rows.put))
+
+
+@pytest.mark.parametrize("comes_first", ["what waits", "a request"])
+async def test_what_was_admitted_while_the_ledger_was_silent_is_charged_once(
+    bookkeeper: RedisLimiter, rows: Rows, comes_first: str
+) -> None:
+    daily = (Limit("tenant:acme", "tokens", 1000, Calendar("day")),)
+    for name in ("a", "b", "c"):
+        held = await bookkeeper.reserve(name, "acme", daily, Ask(Amounts(70)))
+        await bookkeeper.settle(held, Amounts(50), entry=f"{name} 50".encode())
+    rows.reachable = True
+
+    if comes_first == "what waits":
+        await bookkeeper._unfinished.repeat()
+    held = await bookkeeper.reserve("d", "acme", daily, Ask(Amounts(10)))
+    await bookkeeper._unfinished.repeat()
+
+    [standing] = await bookkeeper.standings("acme", daily)
+    assert standing.remaining == 1000 - 3 * 50 - 10
 
 
 async def test_reservations_of_one_tick_share_a_round_trip(
