@@ -6,6 +6,7 @@ import socket
 import struct
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -177,9 +178,16 @@ async def _every_place_is_free(process: Gateway, upstream: RunningSimulator) -> 
 
 
 def _held(process: Gateway) -> int:
-    """Descriptors of the process, but for connections to upstreams that it counts itself."""
+    """
+    Descriptors of the process, but for connections that it pools: to upstreams, which it counts
+    itself, and to its database.
+    """
     pooled = process.metrics()['lockgate_upstream_connections{state="open"}']
-    return sum(1 for _ in Path(f"/proc/{process.pid}/fd").iterdir()) - int(pooled)
+    opened = []
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            opened.append(str(descriptor.readlink()))
+    return sum("lockgate.db" not in name for name in opened) - int(pooled)
 
 
 def _requests(told: dict[str, float], *, outcome: str) -> float:
