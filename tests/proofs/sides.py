@@ -24,6 +24,9 @@ from tests.support.ticker import Ticker
 GATEWAYS = 2
 """Processes that share a store."""
 
+SWEEP = 0.05
+"""Seconds."""
+
 MARCH = 3
 """The scripts count months from March of the year 0, the process from January."""
 
@@ -146,7 +149,7 @@ class OnRedis:
 
     async def open(self, lease: int) -> None:
         self.raw.flushall()
-        self._settings = LimitsSettings(lease=lease / 1000, on_store_error="refuse")
+        self._settings = LimitsSettings(lease=lease / 1000, sweep=SWEEP, on_store_error="refuse")
         self.limiters = [await to_thread(self._limiter) for _ in range(GATEWAYS)]
 
     def _limiter(self) -> RedisLimiter:  # it reads files, so the loop must not wait for it

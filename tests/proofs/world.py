@@ -13,7 +13,7 @@ from datetime import date
 from itertools import chain, count
 from math import inf
 
-from gateway.contract.errors import GatewayError, RequestExceedsLimit
+from gateway.contract.errors import GatewayError, LimitsUnavailable, RequestExceedsLimit
 from gateway.limits.keys import shard_of
 from gateway.limits.memory import AHEAD
 from gateway.limits.model import (
@@ -30,7 +30,7 @@ from gateway.limits.model import (
     Standing,
 )
 from gateway.limits.refusal import LimitReached
-from tests.proofs.sides import GATEWAYS, InProcess, OnRedis, Side, Stored
+from tests.proofs.sides import GATEWAYS, SWEEP, InProcess, OnRedis, Side, Stored
 from tests.proofs.truth import Excess, Request, State, Truth
 from tests.support.ticker import Ticker
 
@@ -75,6 +75,9 @@ STEPS: dict[str, tuple[int, Ranges]] = {
 }
 
 Step = tuple[str, tuple[int, ...]]
+
+QUIET = round(2 * SWEEP * 1000)
+"""ms in which gateways put back what a store has lost."""
 
 EXPIRED = 1
 """What a sweeper is told of a reservation that it has ended."""
@@ -441,14 +444,18 @@ class World:
         self.side.lose()
         self.forgot = True
         for gateway in range(GATEWAYS):
-            await self._look_at_the_clock(gateway)
+            with suppress(LimitsUnavailable):  # nothing is admitted until all have had the time
+                await self._look_at_the_clock(gateway)
+        ends = self._lease_from(self._counts())
+        self.ticker.ms += QUIET
+        await self._look_at_the_clock()
         back = (await self._stored())[ACME].open
         self.doubtful = True  # what is put back counts from when it was, or from later
         for each in self.truth.requests.values():
             each.voided = each.voided or each.dead
             each.places = each.state == "open" and each.id in self._held()
             if each.state == "open" and each.id in back:
-                each.ends, each.heard = self._lease_from(self.truth.now), each.relayed
+                each.ends, each.heard = ends, each.relayed
             else:
                 each.dead = True  # nobody remembers that it has ended
                 each.state = "gone" if each.state == "open" else each.state
