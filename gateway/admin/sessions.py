@@ -126,13 +126,16 @@ class Sessions:
         Raises:
             Conflict: it has no password.
             SignInThrottled, WrongPassword: as when signing in.
+            NotSignedIn: the actor was signed out meanwhile, as by an owner's new password.
         """
         async with self._administration.reading(actor) as view:
             await _own(view, actor)
-        await self._proved(actor.name, old, address)
+        proved = await self._proved(actor.name, old, address)
         password_hash = await self._passwords.hash(new)
         async with self._administration.writing(actor, Role.VIEWER) as change:
             row = await _own(change, actor)
+            if row["signed_out"] != proved["signed_out"]:
+                raise NotSignedIn
             values = {
                 "password_hash": password_hash,
                 "signed_out": later(row["signed_out"], change.now),

@@ -1,3 +1,4 @@
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from gateway.admin.administration import Administration
 from gateway.admin.errors import Conflict, NotSignedIn, SignInThrottled, WrongPassword
 from gateway.admin.operators import BOOTSTRAP as BOOTSTRAP_NAME
 from gateway.admin.operators import OperatorPatch, update_operator
+from gateway.admin.passwords import Passwords
 from gateway.admin.sessions import OWNER, Sessions
 from gateway.admin.tenants import NewTenant, create_tenant
 from gateway.admin.tokens import LIFETIME
@@ -202,6 +204,36 @@ async def test_a_token_alone_does_not_change_the_password(adam: Office) -> None:
     with pytest.raises(WrongPassword):
         await adam.sessions.change_password(ADAM, WRONG, ANOTHER, HERE)
     await adam.sessions.sign_in("adam", RIGHT, HERE)
+
+
+class Interrupted(Passwords):
+    """Lets something happen while a password is hashed."""
+
+    def __init__(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    async def hash(self, password: SecretStr) -> str:
+        made = await super().hash(password)
+        await self._meanwhile()
+        return made
+
+
+async def test_a_password_that_an_owner_gave_meanwhile_is_not_overwritten(adam: Office) -> None:
+    owners = SecretStr("a password of the owner's")
+
+    async def given() -> None:
+        kept = await adam.passwords.hash(owners)
+        async with adam.change() as change:
+            await update_operator(
+                change, "adam", OperatorPatch(password=owners), password_hash=kept
+            )
+
+    adam.sessions._passwords = Interrupted(given)
+    with pytest.raises(NotSignedIn):
+        await adam.sessions.change_password(ADAM, RIGHT, ANOTHER, HERE)
+
+    await adam.sessions.sign_in("adam", owners, HERE)
 
 
 async def test_the_bootstrap_token_has_neither_a_session_nor_a_password(office: Office) -> None:
