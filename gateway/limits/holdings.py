@@ -62,7 +62,7 @@ class Holdings:
 
     async def recover(self, shard: int, epoch: int) -> None:
         """
-        Tell the data of that epoch all that this process knows of the shard.
+        Tell a shard, whose data are of that epoch, all that this process knows of it.
 
         Raises:
             RedisError: it did not come to an end, and will be begun again.
@@ -71,17 +71,20 @@ class Holdings:
             if self._scripts.epochs.get(shard) == epoch:
                 return
             _log.warning("limits_store_lost_its_data", shard=shard)
-            await self._refill(shard)
+            epoch = await self._refill(shard)
             await self._restore(shard, epoch)
             self._scripts.epochs[shard] = epoch
 
-    async def _refill(self, shard: int) -> None:
+    async def _refill(self, shard: int) -> int:
+        """Put the windows back; the epoch of the data that have them now."""
         windows: list[tuple[str, Sequence[Argument]]] = []
         for key, window, buckets in self._mirror.of(shard):
             amounts = [part for bucket in buckets.items() for part in bucket]
             windows.append((key, (window.bucket_ms, window.buckets, len(buckets), *amounts)))
-        for start in range(0, len(windows), WINDOWS_AT_ONCE):
+        answer = await self._scripts.refill(shard, windows[:WINDOWS_AT_ONCE])
+        for start in range(WINDOWS_AT_ONCE, len(windows), WINDOWS_AT_ONCE):
             await self._scripts.refill(shard, windows[start : start + WINDOWS_AT_ONCE])
+        return answer.epoch
 
     async def _restore(self, shard: int, epoch: int) -> None:
         lost = [

@@ -106,17 +106,25 @@ class Leases:
             self._connections, self._renewed = connections, started
 
     async def sweep(self) -> None:
-        """Expire what the dead have left, so that their places and budgets are free again."""
+        """
+        Expire what the dead have left, so that their places and budgets are free again, and put
+        back what the store has lost.
+        """
         shards = range(SHARDS)
         swept = await asyncio.gather(
             *(self._scripts.swept(shard) for shard in shards), return_exceptions=True
         )
-        lapsed = []
+        lapsed: list[tuple[int, str, bytes]] = []
+        changed = []
         for shard, each in zip(shards, swept, strict=True):
             if isinstance(each, BaseException):
                 self._contact.failed(each)
-            else:
-                lapsed += [(shard, *one) for one in each]
+                continue
+            epoch, found = each
+            if epoch != self._scripts.epochs.get(shard, epoch):
+                changed.append(shard)
+            lapsed += [(shard, *one) for one in found]
+        await self._look_again(changed)
         await self.expire(lapsed)
 
     async def expire(self, lapsed: Iterable[tuple[int, str, bytes]]) -> None:
@@ -144,6 +152,17 @@ class Leases:
             await asyncio.sleep(due - self._clock())
             self.fence_if_late(due)
             await self.pass_once()
+
+    async def _look_again(self, shards: Iterable[int]) -> None:
+        """Recover those shards that have not been recovered since they were swept."""
+        for shard in shards:
+            try:
+                answer = await self._scripts.touch(shard)
+            except RedisError as error:
+                self._contact.failed(error)
+            else:
+                if answer.how == STRANGE:
+                    await self._recovered({shard: answer.epoch})
 
     async def _recovered(self, strange: Mapping[int, int]) -> bool:
         """Whether all shards whose epoch turned out to be another know of ours again."""

@@ -19,9 +19,10 @@ What is lost when something dies:
 - A process: nothing. What it held is free again within a lease and a sweep, or when a request
   would be refused for its sake; windows age out. Its requests are charged what they had used at
   the last heartbeat, a third of a lease ago at most, and a provisional row says so.
-- Redis with its data: periods begin with what the ledger says. Each process puts back what it
-  has in windows and what it has open before it is admitted anything; what processes had admitted
-  that died meanwhile is missing from the windows for one W.
+- Redis with its data: periods begin with what the ledger says, and each process puts back what
+  it has in windows and what it has open. For two sweeps the policy for an outage holds, so that
+  all have done so; what processes had admitted that died meanwhile, or stood still, is missing
+  from the windows for one W.
 - Redis that falls back to an older state (a replica that lagged): what was admitted since.
 - The way to Redis: what holds meanwhile is each limit's own policy (`away`). Settlements wait in
   this process until Redis answers, and their rows go to the ledger by its outbox; if the process
@@ -51,6 +52,7 @@ from .refusal import LimitReached, check_fits, refusal
 from .scripts import (
     BEHIND,
     ENDED,
+    QUIET,
     REFUSED,
     STRANGE,
     TAKEN,
@@ -95,11 +97,7 @@ class RedisLimiter:
         self._now = now
         self._seeds = Seeds(books.spent, self._pending)
         self._scripts = Scripts(
-            redis,
-            lease=round(settings.lease * 1000),
-            counts=self.counts,
-            now=now,
-            seeded=self._seeds.wanted,
+            redis, settings, counts=self.counts, now=now, seeded=self._seeds.wanted
         )
         self._contact = Contact(redis, self.counts, clock)
         self._unfinished = Unfinished(self._scripts, self._contact, self._seeds, books, self._wall)
@@ -147,6 +145,8 @@ class RedisLimiter:
         except asyncio.CancelledError:
             self._unfinished.later(Ending(reservation, "C", NOTHING))
             raise
+        if answer.how == QUIET:
+            return await self._without_store(reservation, ask)
         self._admit(reservation, ask, answer)
         return reservation
 

@@ -15,18 +15,16 @@ from .counts import Counts
 from .keys import Layout, shard_keys, stored_keys
 from .model import Amounts, Ask, Limit, Reservation
 from .seeds import Seeds
+from .settings import LimitsSettings
 
 KEPT = 4096
 """Layouts remembered; beyond that all are forgotten at once, which costs microseconds."""
 
-BACKLOG = 100_000
-"""Rows of a shard that may wait for the ledger before its tenants are refused."""
-
 RENEWED_AT_ONCE = 128
 SWEPT_AT_ONCE = 64
 
-REFUSED, TAKEN, ENDED, BEHIND, UNSEEDED, STRANGE = range(6)
-"""What reserve answers; extend answers the first three, renew may answer the last."""
+REFUSED, TAKEN, ENDED, BEHIND, UNSEEDED, STRANGE, QUIET = range(7)
+"""What reserve answers; extend and renew answer some of these."""
 
 GONE, DONE, LATE, ALIVE, UNKNOWN = range(5)
 UNSETTLED = 6
@@ -70,7 +68,7 @@ class Scripts:
     """
     The scripts on one Redis.
 
-    `lease` is in milliseconds; `now` is milliseconds since 1970, or 0 for Redis's own clock.
+    `now` is milliseconds since 1970, or 0 for Redis's own clock.
     `seeded` says whether there is a ledger that knows what was used before Redis did. `epochs`
     holds, per shard, which data this process has had to do with.
     """
@@ -78,8 +76,8 @@ class Scripts:
     def __init__(
         self,
         redis: Redis,
+        settings: LimitsSettings,
         *,
-        lease: int,
         counts: Counts,
         now: Callable[[], int] = redis_time,
         seeded: bool = False,
@@ -96,7 +94,9 @@ class Scripts:
         self.redis = redis
         self.counts = counts
         self.epochs: dict[int, int] = {}
-        self._lease = lease
+        self._lease = round(settings.lease * 1000)
+        self._backlog = settings.ledger_backlog
+        self._grace = round(2000 * settings.sweep)  # each process looks once a sweep, about
         self._now = now
         self._seeded = int(seeded)
         self._layouts: dict[tuple[str, tuple[Limit, ...]], Layout] = {}
@@ -115,7 +115,7 @@ class Scripts:
             self._lease,
             reservation.request_id,
             self.epochs.get(layout.shard, 0),
-            BACKLOG,
+            self._backlog,
             self._seeded,
             cap,
             ask.least,
@@ -213,15 +213,21 @@ class Scripts:
         """Put amounts back into windows that the store has lost: keys and their arguments."""
         _, leases, clock = shard_keys(shard)
         keys = (leases, clock, *(key for key, _ in windows))
-        arguments: list[Argument] = [self._now(), self._lease]
+        arguments: list[Argument] = [self._now(), self._lease, self._grace]
         for _, of_one in windows:
             arguments += of_one
         return await self._run(self._refill, keys, arguments, shard)
 
-    async def swept(self, shard: int) -> list[tuple[str, bytes]]:
-        """Ids and stored reservations of a shard whose leases have ended."""
-        keys = shard_keys(shard)[:2]
-        return found(await self.redis.run(self._sweep, keys, (self._now(), SWEPT_AT_ONCE)))
+    async def swept(self, shard: int) -> tuple[int, list[tuple[str, bytes]]]:
+        """A shard's epoch, 0 where there are no data, and reservations whose leases have ended."""
+        arguments = (self._now(), SWEPT_AT_ONCE)
+        epoch, *lapsed = await self.redis.run(self._sweep, shard_keys(shard), arguments)
+        return epoch, found(lapsed)
+
+    async def touch(self, shard: int) -> Answer:
+        """Whether a shard's data are still those that this process knows, or STRANGE."""
+        arguments = (self._now(), self._lease, 0, self.epochs.get(shard, 0))
+        return await self._run(self._renew, shard_keys(shard), arguments, shard)
 
     async def _renewed(
         self, layout: Layout, reservations: Sequence[Reservation], *, again: bool

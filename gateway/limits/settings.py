@@ -131,6 +131,12 @@ class LimitsSettings(BaseModel):
         default=15.0, description="How long a dead process may hold what it has reserved."
     )
     sweep: Duration = Field(default=1.0, description="Between two searches for ended leases.")
+    ledger_backlog: int = Field(
+        default=100_000,
+        gt=0,
+        description="Usage records that may wait on Redis for the ledger, in each of 64 shards. "
+        "Where more wait nothing is admitted, so that none is lost.",
+    )
 
 
 def rates(text: str) -> tuple[tuple[int, Window], ...]:

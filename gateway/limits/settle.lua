@@ -122,7 +122,7 @@ function finish.p(key, e, used, i)
   if known[1] then
     redis.call('HINCRBY', key, 's' .. e.at, text(used))
   elseif charged[i] then
-    settle(charged[i], used, now)       -- else the period is forgotten, or the row will tell
+    settle(charged[i], used, now)        -- else the period is forgotten, or the row will tell
   end
 end
 

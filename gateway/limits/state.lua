@@ -16,7 +16,8 @@ local function present(given)
 end
 
 -- The shard's clock is a hash: now = the last instant by which anything counted, since = when the
--- shard's data began, epoch = a number that tells these data from any before them.
+-- shard's data began, epoch = a number that tells these data from any before them, quiet = until
+-- when nothing is admitted because not all processes may have put back what data before these held.
 --
 -- Time never runs backwards, because a window that was passed would open again; only a clock that
 -- had run far ahead is given up (reset = 1), and what leases were promised by it is cut down to a
@@ -37,7 +38,7 @@ local function clock(key, leases, given, lease)
   redis.call('HSET', key, 'now', text(shard.now))
   if last > shard.now then
     shard.reset, shard.since = 1, math.min(shard.since, shard.now)
-    redis.call('HSET', key, 'since', text(shard.since))
+    redis.call('HSET', key, 'since', text(shard.since), 'quiet', 0)
     local ends = text(shard.now + lease)
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. ends, '+inf')) do
       redis.call('ZADD', leases, ends, id)

@@ -22,6 +22,7 @@ from gateway.limits.model import (
     Unit,
 )
 from gateway.limits.scripts import ENDED, KEPT, REFUSED, TAKEN, UNKNOWN, Answer, Ending, Scripts
+from gateway.limits.settings import LimitsSettings
 from gateway.redis import Redis
 from tests.support.ticker import START, Ticker
 
@@ -40,7 +41,7 @@ _looks = count()
 
 @pytest.fixture
 def scripts(client: Redis, ticker: Ticker) -> Scripts:
-    return Scripts(client, lease=LEASE, counts=Counts(), now=ticker)
+    return Scripts(client, LimitsSettings(lease=15), counts=Counts(), now=ticker)
 
 
 def held(request_id: str, tokens: int = 100, limits: tuple[Limit, ...] = LIMITS) -> Reservation:
@@ -65,7 +66,7 @@ async def renew(scripts: Scripts, *ids: str, again: bool = False) -> list[int]:
 async def expire(scripts: Scripts) -> list[int]:
     return [
         await scripts.expire(SHARD, request_id, stored)
-        for request_id, stored in await scripts.swept(SHARD)
+        for request_id, stored in (await scripts.swept(SHARD))[1]
     ]
 
 
@@ -155,7 +156,7 @@ async def test_an_id_that_has_ended_is_not_reserved_again(
 async def test_a_renewed_reservation_is_not_expired(scripts: Scripts, ticker: Ticker) -> None:
     await reserve(scripts, "alive")
     ticker.ms += LEASE
-    found = await scripts.swept(SHARD)
+    _, found = await scripts.swept(SHARD)
     ticker.ms -= 1
     await reserve(scripts, "other")
     ticker.ms -= 1
@@ -199,7 +200,7 @@ async def test_a_place_taken_again_ends_with_its_lease_too(
     ticker.ms += LEASE
 
     assert await expire(scripts) == [0]
-    assert await scripts.swept(SHARD) == []
+    assert (await scripts.swept(SHARD))[1] == []
     assert (await used(scripts))[-1] == 0
 
 
@@ -290,7 +291,7 @@ async def test_layouts_are_remembered_but_not_without_end(scripts: Scripts) -> N
 
 @pytest.fixture
 def unclocked(client: Redis) -> Scripts:
-    return Scripts(client, lease=LEASE, counts=Counts())
+    return Scripts(client, LimitsSettings(lease=15), counts=Counts())
 
 
 async def test_without_a_clock_of_ours_redis_tells_the_time(unclocked: Scripts) -> None:
@@ -299,4 +300,4 @@ async def test_without_a_clock_of_ours_redis_tells_the_time(unclocked: Scripts) 
     now = (await reserve(unclocked, "a")).now
 
     assert before - 1000 < now < before + 60_000
-    assert await unclocked.swept(SHARD) == []
+    assert (await unclocked.swept(SHARD))[1] == []
