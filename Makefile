@@ -16,7 +16,7 @@ run: .venv/.run ## set up, then start the demo: a gateway before two simulated r
 	@$(BIN)/lockgate demo
 
 test: .venv/.test lint ## set up, then run everything that CI runs
-	$(BIN)/pytest -q -m "not real" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -q -n auto --dist loadfile -m "not real" --cov --cov-report=term:skip-covered
 
 lint: .venv/.test ## style, types and the direction of imports
 	$(BIN)/ruff check $(SOURCE)
