@@ -21,8 +21,11 @@ from .shapes import KEPT, Json, Kept, Name, Patch, Request, SecretText, TenantId
 from .tenants import get_tenant
 from .versions import ANY, Match, check_version
 
-BOOTSTRAP = "bootstrap"
-"""Whoever has the bootstrap token; no operator has this name."""
+BOOTSTRAP, STRANGER = "bootstrap", "nobody"
+"""
+Whoever has the bootstrap token, and those of whom nobody knows who they are, as the audit log
+names them: no operator has these names.
+"""
 
 _TENANT = "The one tenant that it sees. Default: all of them."
 
@@ -111,7 +114,10 @@ async def create_operator(change: Change, new: NewOperator, password_hash: str) 
         InvalidRequest: its tenant does not exist, or is given to an owner.
     """
     change.actor.require(Role.OWNER, everywhere=True)
-    if new.name == BOOTSTRAP or await OPERATORS.find(change.connection, new.name) is not None:
+    if (
+        new.name in {BOOTSTRAP, STRANGER}
+        or await OPERATORS.find(change.connection, new.name) is not None
+    ):
         raise Conflict("An operator of this name exists.", code="already_exists", param="name")
     await _check_reach(change, new.role, new.tenant)
     values = {

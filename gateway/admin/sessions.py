@@ -17,14 +17,14 @@ from ..store.objects import OPERATORS, Row
 from .actor import Actor, Role
 from .administration import Administration, View
 from .errors import Conflict, NotSignedIn, WrongPassword
-from .operators import BOOTSTRAP, later
+from .operators import BOOTSTRAP, STRANGER, later
 from .passwords import Passwords
 from .shapes import Json, Shown
 from .throttle import Throttle
 from .tokens import Claims, Tokens
 
 OWNER = Actor(BOOTSTRAP, Role.OWNER)
-NOBODY = Actor("nobody", Role.VIEWER)
+NOBODY = Actor(STRANGER, Role.VIEWER)
 """In whose name the attempts of strangers are recorded."""
 
 

@@ -55,7 +55,7 @@ async def test_an_operator_is_kept_as_it_was_made(staff: Office) -> None:
     assert (kept["password_hash"], kept["signed_out"]) == ("hash-of-anna", START)
 
 
-@pytest.mark.parametrize("name", ["adam", "bootstrap"])
+@pytest.mark.parametrize("name", ["adam", "bootstrap", "nobody"])
 async def test_a_name_is_one_operators(staff: Office, name: str) -> None:
     async with staff.change() as change:
         with pytest.raises(Conflict):
