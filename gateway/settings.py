@@ -63,7 +63,14 @@ class Settings(BaseSettings):
         default=None, description="Where limits are kept. Default: in this process."
     )
     admin_token: SecretStr = Field(
-        default=SecretStr(""), description="The operator's bearer credential."
+        default=SecretStr(""),
+        description="Whoever sends it as a bearer token is an owner of everything, and makes the "
+        "first operators. Required in production, with at least 16 characters.",
+    )
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Opens /metrics and /health/ and nothing else, for whatever scrapes them; "
+        "`LOCKGATE_ADMIN_TOKEN` opens them, too.",
     )
     key_pepper: SecretStr = Field(
         default=SecretStr(""),
@@ -118,6 +125,10 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"LOCKGATE_{name.upper()} needs at least {least} characters in production"
                 )
+        if 0 < len(self.metrics_token.get_secret_value()) < MIN_SECRET:
+            raise ValueError(
+                f"LOCKGATE_METRICS_TOKEN needs at least {MIN_SECRET} characters in production"
+            )
         if any(len(pepper) < MIN_SECRET for pepper in self.older_peppers):
             raise ValueError(
                 f"each of LOCKGATE_KEY_PEPPER_PREVIOUS needs at least {MIN_SECRET} characters in "

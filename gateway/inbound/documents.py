@@ -49,7 +49,11 @@ def openapi(app: FastAPI, inference: Sequence[InferenceRoute]) -> dict[str, Any]
     schemas.update(definitions["$defs"])
     components["securitySchemes"] = {
         "caller": {"type": "http", "scheme": "bearer", "description": "A key: `lg_…`."},
-        "operator": {"type": "http", "scheme": "bearer", "description": "LOCKGATE_ADMIN_TOKEN."},
+        "operator": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "LOCKGATE_METRICS_TOKEN or LOCKGATE_ADMIN_TOKEN.",
+        },
         **{
             role: {"type": "http", "scheme": "bearer", "description": f"A token of {an_actor}."}
             for role, an_actor in _ROLES.items()

@@ -1,4 +1,4 @@
-"""The gates of the data plane and of operations: by a key, and by the operator's token."""
+"""The gates of the data plane and of operations: by a key, and by an operator's token."""
 
 from hmac import compare_digest
 
@@ -40,12 +40,14 @@ class CallerGate(Gate):
 
 
 class OperatorGate(Gate):
-    """Lets the holder of the operator's token pass; everyone, where operations are public."""
+    """Lets holders of one of the tokens pass; everyone, where operations are public."""
 
     access = "operator"
 
-    def __init__(self, token: SecretStr, *, public: bool) -> None:
-        self._token = token.get_secret_value().encode()
+    def __init__(self, *tokens: SecretStr, public: bool) -> None:
+        """A token that is empty is nobody's."""
+        given = [token.get_secret_value().encode() for token in tokens]
+        self._tokens = [token for token in given if token]
         self._public = public
 
     async def __call__(self, request: Request) -> None:
@@ -55,7 +57,8 @@ class OperatorGate(Gate):
         """
         if self._public:
             return
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        is_right = compare_digest(given.strip().encode(), self._token)
-        if not (self._token and scheme.lower() == "bearer" and is_right):
+        scheme, _, text = request.headers.get("authorization", "").partition(" ")
+        given = text.strip().encode()
+        is_right = any(compare_digest(given, token) for token in self._tokens)
+        if not (scheme.lower() == "bearer" and is_right):
             raise InvalidKey

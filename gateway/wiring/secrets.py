@@ -27,7 +27,7 @@ def secrets_of(settings: Settings, config: Config, peppers: Sequence[bytes]) -> 
     """Every secret, of the environment and of the configuration file."""
     for pepper in peppers:
         yield pepper.decode(errors="replace")
-    given = [settings.admin_token, settings.jwt_secret]
+    given = [settings.admin_token, settings.metrics_token, settings.jwt_secret]
     given += [provider.api_key for provider in config.providers.values()]
     given += [k.key for tenant in config.tenants.values() for k in tenant.keys if k.key is not None]
     for secret in given:

@@ -85,7 +85,8 @@ class Surfaces:
 
     def _operators(self) -> list[APIRouter]:
         """What operators and administrators may call."""
-        operator = OperatorGate(self.settings.admin_token, public=self.config.ops.public)
+        tokens = (self.settings.admin_token, self.settings.metrics_token)
+        operator = OperatorGate(*tokens, public=self.config.ops.public)
         return [
             operations_router(self.status, self.metrics, operator),
             *admin_routers(self.administration),

@@ -52,6 +52,7 @@ def test_production_starts_with_strong_secrets(settings: Reading) -> None:
         {"KEY_PEPPER": "x" * (MIN_SECRET - 1)},
         {"ADMIN_TOKEN": ""},
         {"ADMIN_TOKEN": "short"},
+        {"METRICS_TOKEN": "short"},
         {"JWT_SECRET": ""},
         {"JWT_SECRET": "x" * 31},
         {"KEY_PEPPER_PREVIOUS": f"{SECRET},short"},

@@ -206,6 +206,15 @@ async def test_nobody_is_the_operator_where_no_token_is_set(header: str) -> None
     assert await asked(gate) == 401
 
 
+@pytest.mark.parametrize(
+    ("token", "status"), [("first", 200), ("second", 200), ("firstsecond", 401), ("", 401)]
+)
+async def test_each_of_the_operators_tokens_will_do(token: str, status: int) -> None:
+    gate = OperatorGate(SecretStr("first"), SecretStr(""), SecretStr("second"), public=False)
+
+    assert await asked(gate, ("authorization", f"Bearer {token}")) == status
+
+
 async def test_what_is_public_needs_no_token() -> None:
     assert await asked(OperatorGate(SecretStr(""), public=True)) == 200
     assert await asked(OperatorGate(SecretStr(TOKEN), public=True)) == 200

@@ -152,3 +152,13 @@ async def test_who_signs_in_comes_from_where_a_trusted_proxy_says(
 
     assert refused.status_code == 401
     assert [event["after"] for event in events] == [{"address": told}]
+
+
+async def test_what_scrapes_the_metrics_administers_nothing(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, metrics_token="what scrapes") as gateway,
+        client(gateway, key="what scrapes") as http,
+    ):
+        answers = [(await http.get(path)).status_code for path in ("/metrics", PLANS)]
+
+    assert answers == [200, 401]

@@ -26,6 +26,7 @@ def given(folder: Path) -> Settings:
         key_pepper="the pepper of today",
         key_pepper_previous="the one before, and the first",
         jwt_secret="what tokens are signed with",
+        metrics_token="what opens the metrics",
         redis_url="redis://:a%20password@127.0.0.1/0",
         database_url="postgresql://gateway:another%21one@127.0.0.1/lockgate",
     )
@@ -41,6 +42,7 @@ def test_every_secret_of_settings_and_configuration_is_named(tmp_path: Path) -> 
         "the one before",
         "and the first",
         "what tokens are signed with",
+        "what opens the metrics",
         TOKEN,
         "an upstream's credential",
         KEY,
