@@ -28,33 +28,37 @@ class Mirror:
     def took(self, reservation: Reservation) -> None:
         """A reservation was charged, when it says."""
         amounts, at = reservation.amounts, reservation.charged
-        for limit, window, buckets in self._of(reservation):
-            bucket = at // window.bucket_ms
-            buckets[bucket] = buckets.get(bucket, 0) + limit.cost(amounts)
-            if len(buckets) > window.buckets + 1:
-                _forget_before(buckets, bucket - window.buckets)
+        windows = self._windows.get(reservation.tenant)
+        if windows is None:
+            windows = self._windows[reservation.tenant] = {}
+        for limit in reservation.limits:
+            window = limit.window
+            if isinstance(window, Sliding):
+                _, buckets = windows.get(limit.name) or _begun(windows, limit, window)
+                bucket = at // window.bucket_ms
+                buckets[bucket] = buckets.get(bucket, 0) + limit.cost(amounts)
+                if len(buckets) > window.buckets + 1:
+                    _forget_before(buckets, bucket - window.buckets)
         self._until_search -= 1
         if self._until_search <= 0:
             self._forget_idle(at)
 
     def moved(self, reservation: Reservation, amounts: Amounts, now: int) -> None:
         """A reservation was charged anew, for more: later is safe, so all of it moves."""
-        for limit, window, buckets in self._of(reservation):
-            if limit.measure != "requests":
-                old, new = reservation.charged // window.bucket_ms, now // window.bucket_ms
-                if old in buckets:
-                    buckets[old] -= limit.cost(reservation.amounts)
-                buckets[new] = buckets.get(new, 0) + limit.cost(amounts)
+        for limit, window, buckets in self._growing(reservation):
+            old, new = reservation.charged // window.bucket_ms, now // window.bucket_ms
+            if old in buckets:
+                buckets[old] -= limit.cost(reservation.amounts)
+            buckets[new] = buckets.get(new, 0) + limit.cost(amounts)
 
     def gave_back(self, reservation: Reservation, used: Amounts) -> None:
         """A reservation has become what was used."""
         amounts, at = reservation.amounts, reservation.charged
-        for limit, window, buckets in self._of(reservation):
+        for limit, window, buckets in self._growing(reservation):
             back = limit.cost(amounts) - limit.cost(used)
-            if back > 0:
-                bucket = at // window.bucket_ms
-                if bucket in buckets:
-                    buckets[bucket] -= back
+            bucket = at // window.bucket_ms
+            if back > 0 and bucket in buckets:
+                buckets[bucket] -= back
 
     def of(self, shard: int) -> Iterator[tuple[str, Sliding, Buckets]]:
         """The key of each window of a shard, and what is in it."""
@@ -64,17 +68,14 @@ class Mirror:
                 for name, (window, buckets) in windows.items():
                     yield prefix + name, window, buckets
 
-    def _of(self, reservation: Reservation) -> Iterator[tuple[Limit, Sliding, Buckets]]:
-        windows = self._windows.get(reservation.tenant)
-        if windows is None:
-            windows = self._windows[reservation.tenant] = {}
-        for limit in reservation.limits:
-            window = limit.window
-            if isinstance(window, Sliding):
-                mirrored = windows.get(limit.name)
-                if mirrored is None:
-                    mirrored = windows[limit.name] = window, {}
-                yield limit, window, mirrored[1]
+    def _growing(self, reservation: Reservation) -> list[tuple[Limit, Sliding, Buckets]]:
+        """The windows of it in which it may come to more or less."""
+        windows = self._windows.get(reservation.tenant, {})
+        return [
+            (limit, *windows[limit.name])
+            for limit in reservation.limits
+            if limit.measure != "requests" and limit.name in windows
+        ]
 
     def _forget_idle(self, now: int) -> None:
         count = 0
@@ -87,6 +88,13 @@ class Mirror:
             if not windows:
                 del self._windows[tenant]
         self._until_search = max(OFTEN, count)
+
+
+def _begun(
+    windows: dict[str, tuple[Sliding, Buckets]], limit: Limit, window: Sliding
+) -> tuple[Sliding, Buckets]:
+    windows[limit.name] = window, {}
+    return windows[limit.name]
 
 
 def _forget_before(buckets: Buckets, oldest: int) -> None:
