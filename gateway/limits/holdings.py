@@ -32,6 +32,7 @@ class Holdings:
         self.open: dict[str, Reservation] = {}
         self._scripts = scripts
         self._mirror = Mirror()
+        self._refilled: dict[int, int] = {}
         self._recovering: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def took(self, reservation: Reservation) -> None:
@@ -71,7 +72,8 @@ class Holdings:
             if self._scripts.epochs.get(shard) == epoch:
                 return
             _log.warning("limits_store_lost_its_data", shard=shard)
-            epoch = await self._refill(shard)
+            if self._refilled.get(shard) != epoch:  # twice, and windows would hold twice as much
+                self._refilled[shard] = epoch = await self._refill(shard)
             await self._restore(shard, epoch)
             self._scripts.epochs[shard] = epoch
 

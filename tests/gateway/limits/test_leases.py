@@ -9,9 +9,9 @@ import redis
 from gateway.limits.breaker import FAILURES
 from gateway.limits.keys import shard_keys, shard_of
 from gateway.limits.leases import Leases
-from gateway.limits.model import NOTHING, Ask, AtOnce, Limit, Reservation
+from gateway.limits.model import NOTHING, Ask, AtOnce, Limit, Reservation, Sliding
 from gateway.limits.redis import RedisLimiter
-from gateway.limits.scripts import RENEWED_AT_ONCE, Ending
+from gateway.limits.scripts import RENEWED_AT_ONCE, Answer, Ending
 from gateway.limits.settings import LimitsSettings
 from gateway.limits.unfinished import REPEATED_AT_ONCE
 from gateway.redis import Redis, Script
@@ -170,6 +170,26 @@ async def test_data_lost_with_a_restart_stops_no_holder(
     await renewed.renew()
 
     assert not held.lost
+
+
+async def test_a_recovery_that_was_cut_short_and_begun_again_charges_windows_once(
+    shared: RedisLimiter, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hold(shared, "a", (Limit("tenant:acme", "requests", 9, Sliding(1000, 60)),))
+    raw.flushall()
+    shard = shard_of("acme")
+    epoch = (await shared._scripts.touch(shard)).epoch
+
+    async def cut_short(_: Reservation) -> Answer:
+        raise redis.TimeoutError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shared._scripts, "restore", cut_short)
+        with pytest.raises(redis.TimeoutError):
+            await shared._holdings.recover(shard, epoch)
+    await shared._holdings.recover(shard, epoch)
+
+    assert [raw.hget(key, "s") for key in raw.scan_iter(match="*:w:*")] == ["1"]
 
 
 async def test_what_was_settled_while_it_was_renewed_is_left_alone(
