@@ -8,7 +8,8 @@ taken again, once, and where it has been given away the holder goes on and the o
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from random import Random
 
 from redis.exceptions import RedisError
@@ -17,11 +18,14 @@ from .contact import Contact
 from .holdings import OVERLAPS, Holdings
 from .keys import SHARDS
 from .model import Reservation
-from .scripts import DONE, STRANGE, Answer, Scripts
+from .scripts import DONE, STRANGE, SWEPT_AT_ONCE, Answer, Scripts
 from .settings import LimitsSettings
 from .unfinished import Unfinished
 
 LOST = 0
+
+ROUNDS = 16
+"""Times at most that a shard is swept in one pass, while it is full of what the dead have left."""
 
 
 class Leases:
@@ -76,7 +80,9 @@ class Leases:
         if self._contact.is_open:
             return
         failures = self._contact.failures
-        await self._unfinished.repeat()
+        with suppress(TimeoutError):  # it may be the ledger that keeps it waiting
+            async with asyncio.timeout(self._settings.lease / 3):
+                await self._unfinished.repeat()
         if self._clock() - self._renewed >= self._settings.lease / 3:
             await self.renew()
         await self.sweep()
@@ -110,22 +116,11 @@ class Leases:
         Expire what the dead have left, so that their places and budgets are free again, and put
         back what the store has lost.
         """
-        shards = range(SHARDS)
-        swept = await asyncio.gather(
-            *(self._scripts.swept(shard) for shard in shards), return_exceptions=True
-        )
-        lapsed: list[tuple[int, str, bytes]] = []
-        changed = []
-        for shard, each in zip(shards, swept, strict=True):
-            if isinstance(each, BaseException):
-                self._contact.failed(each)
-                continue
-            epoch, found = each
-            if epoch != self._scripts.epochs.get(shard, epoch):
-                changed.append(shard)
-            lapsed += [(shard, *one) for one in found]
-        await self._look_again(changed)
-        await self.expire(lapsed)
+        shards: Sequence[int] = range(SHARDS)
+        for _ in range(ROUNDS):
+            shards = await self._sweep(shards)
+            if not shards:
+                return
 
     async def expire(self, lapsed: Iterable[tuple[int, str, bytes]]) -> None:
         """End reservations whose leases have ended: shard, id and what is stored."""
@@ -152,6 +147,27 @@ class Leases:
             await asyncio.sleep(due - self._clock())
             self.fence_if_late(due)
             await self.pass_once()
+
+    async def _sweep(self, shards: Sequence[int]) -> list[int]:
+        """Sweep once; those shards that may have more."""
+        swept = await asyncio.gather(
+            *(self._scripts.swept(shard) for shard in shards), return_exceptions=True
+        )
+        lapsed: list[tuple[int, str, bytes]] = []
+        changed, full = [], []
+        for shard, each in zip(shards, swept, strict=True):
+            if isinstance(each, BaseException):
+                self._contact.failed(each)
+                continue
+            epoch, found = each
+            if epoch != self._scripts.epochs.get(shard, epoch):
+                changed.append(shard)
+            if len(found) == SWEPT_AT_ONCE:
+                full.append(shard)
+            lapsed += [(shard, *one) for one in found]
+        await self._look_again(changed)
+        await self.expire(lapsed)
+        return full
 
     async def _look_again(self, shards: Iterable[int]) -> None:
         """Recover those shards that have not been recovered since they were swept."""

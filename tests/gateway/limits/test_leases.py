@@ -9,7 +9,8 @@ import redis
 from gateway.limits.breaker import FAILURES
 from gateway.limits.keys import shard_keys, shard_of
 from gateway.limits.leases import Leases
-from gateway.limits.model import NOTHING, Ask, AtOnce, Limit, Reservation, Sliding
+from gateway.limits.limiter import Books
+from gateway.limits.model import NOTHING, Ask, AtOnce, Calendar, Limit, Reservation, Sliding
 from gateway.limits.redis import RedisLimiter
 from gateway.limits.scripts import RENEWED_AT_ONCE, Answer, Ending
 from gateway.limits.settings import LimitsSettings
@@ -190,6 +191,37 @@ async def test_a_recovery_that_was_cut_short_and_begun_again_charges_windows_onc
     await shared._holdings.recover(shard, epoch)
 
     assert [raw.hget(key, "s") for key in raw.scan_iter(match="*:w:*")] == ["1"]
+
+
+class Hanging:
+    """A ledger that never answers."""
+
+    async def spent(self, *asked: object, without: str = "") -> int:
+        await asyncio.get_running_loop().create_future()
+        return 0
+
+
+@pytest.fixture
+def unanswered(client: Redis) -> RedisLimiter:
+    """A limiter with short leases, whose ledger never answers."""
+    return RedisLimiter(client, LimitsSettings(lease=0.3), books=Books(spent=Hanging()))
+
+
+async def test_a_ledger_that_does_not_answer_keeps_no_lease_from_being_renewed(
+    unanswered: RedisLimiter,
+) -> None:
+    held = await hold(unanswered, "a")
+    daily = (Limit("tenant:acme", "tokens", 9, Calendar("day")),)
+    settled = Reservation("b", "acme", daily, admitted=held.admitted)
+    unanswered._unfinished.later(Ending(settled, "S", NOTHING, b"{}"))
+
+    for _ in range(4):
+        await unanswered._leases.pass_once()
+
+    assert list(unanswered._unfinished.waiting) == ["b"]
+    assert not held.lost
+    await unanswered.settle(held, NOTHING)
+    await unanswered.aclose()
 
 
 async def test_what_was_settled_while_it_was_renewed_is_left_alone(
