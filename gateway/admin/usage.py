@@ -7,7 +7,7 @@ tenant's part.
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -219,11 +219,11 @@ def _cursor_of(cursor: str) -> Cursor:
     at, request_id = place_of(cursor, 2)
     try:
         read = datetime.fromisoformat(at)
-    except ValueError:
+        if read.tzinfo is not None:
+            return Cursor(read.astimezone(UTC), request_id)
+    except (ValueError, OverflowError):
         raise _no_place() from None
-    if read.tzinfo is None:
-        raise _no_place()
-    return Cursor(read, request_id)
+    raise _no_place()
 
 
 def _no_place() -> InvalidRequest:

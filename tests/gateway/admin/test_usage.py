@@ -118,6 +118,8 @@ async def test_rows_come_in_pages(ledger: Office) -> None:
         cursor_of("9" * 11),
         cursor_of("a", "b"),
         cursor_of("2026-01-31T12:00:00", "b"),
+        cursor_of("0001-01-01T00:00:00+14:00", "b"),
+        cursor_of("9999-12-31T23:59:59-14:00", "b"),
     ],
 )
 async def test_a_place_that_is_none_is_refused(ledger: Office, cursor: str) -> None:
