@@ -50,7 +50,7 @@ class QuotaSettings(BaseModel):
         default=None,
         description="Prompt and completion tokens per time: `200000/minute; 1000000/day`.",
     )
-    concurrency: int | None = Field(default=None, gt=0, description="Requests at once.")
+    concurrency: int | None = Field(default=None, gt=0, le=MOST, description="Requests at once.")
     budget: str | None = Field(
         default=None, description="Money per day or month: `20 USD/month; 1 USD/day`."
     )

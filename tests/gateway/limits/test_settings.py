@@ -177,6 +177,12 @@ def test_unlimited_spending_must_be_spelt_out(policy: str | None) -> None:
             PlanSettings.model_validate({"on_store_error": {"budget": policy}})
 
 
+@pytest.mark.parametrize("amount", [0, -1, 2**53, 10**20])
+def test_what_can_not_be_counted_at_once_is_refused(amount: int) -> None:
+    with pytest.raises(ValidationError, match="concurrency"):
+        PlanSettings(concurrency=amount)
+
+
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(ValidationError):
         PlanSettings.model_validate({"request": "1/minute"})
