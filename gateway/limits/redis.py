@@ -288,8 +288,8 @@ class RedisLimiter:
         self.counts.behind += 1
         return LimitsUnavailable("Usage can not be recorded at the moment.", retry_after=1.0)
 
-    def _pending(self, tenant: str, limit: Limit, start: date, epoch: int, but: str) -> int:
-        return self._unfinished.pending(tenant, limit, start, epoch, but)
+    def _pending(self, tenant: str, limit: Limit, start: date, epoch: int) -> int:
+        return self._unfinished.pending(tenant, limit, start, epoch)
 
     def _wall(self) -> int:
         return self._now() or wall_ms()

@@ -11,7 +11,7 @@ from datetime import date
 from .limiter import Spent
 from .model import Calendar, Limit
 
-Pending = Callable[[str, Limit, date, int, str], int]
+Pending = Callable[[str, Limit, date, int], int]
 About = tuple[str, str, date, int, str]
 
 
@@ -25,7 +25,7 @@ class Seeds:
     Asks the ledger, where there is one. Closing ends the questions that are open.
 
     `pending` says how much of the answer has yet to be charged to the counter, and will be: of a
-    tenant's limit, since the first day of its period, to data of that epoch, but for a request.
+    tenant's limit, since the first day of its period, to data of that epoch.
     """
 
     def __init__(self, spent: Spent | None, pending: Pending = _nothing) -> None:
@@ -83,6 +83,6 @@ class Seeds:
 
     async def _ask(self, tenant: str, limit: Limit, start: date, epoch: int, without: str) -> int:
         assert self._spent is not None, "asked only where there is a ledger"
-        pending = self._pending(tenant, limit, start, epoch, without)  # now: these rows are told
+        pending = self._pending(tenant, limit, start, epoch)  # now: these rows are told
         spent = await self._spent.spent(tenant, limit.scope, limit.measure, start, without=without)
         return max(0, spent - pending)

@@ -53,16 +53,15 @@ class Unfinished:
         """What was not answered, by request id."""
         return self._waiting
 
-    def pending(self, tenant: str, limit: Limit, start: date, epoch: int, but: str) -> int:
+    def pending(self, tenant: str, limit: Limit, start: date, epoch: int) -> int:
         """
         How much of a calendar limit the ledger has been handed, since the first day of its
-        period, and the data of that epoch are yet to be charged; not counting the request `but`.
+        period, and the data of that epoch are yet to be charged.
         """
         return sum(
             limit.cost(each.used)
-            for request_id, each in self._waiting.items()
+            for each in self._waiting.values()
             if each.reservation.tenant == tenant
-            and request_id != but
             and _will_charge(each, epoch)
             and limit.name in {known.name for known in each.reservation.limits}
             and _first_day(limit, each.reservation.admitted) == start
@@ -115,7 +114,9 @@ class Unfinished:
             if answer.how != UNSETTLED:
                 self._scripts.counts.late += answer.how == LATE
                 return answer.how
-            without = ending.reservation.request_id
+            # What is pending is left out anyway: then one question serves all that waits.
+            is_pending = _will_charge(ending, answer.epoch)
+            without = "" if is_pending else ending.reservation.request_id
             seeds = await seeds_for(ending.reservation, answer, self._seeds, without=without)
 
 

@@ -87,6 +87,7 @@ class Rows:
 
     def __init__(self) -> None:
         self.reachable = False
+        self.asked = 0
         self.tokens: dict[str, int] = {}
 
     def put(self, entry: bytes) -> None:
@@ -96,6 +97,7 @@ class Rows:
     async def spent(self, *asked: object, without: str = "") -> int:
         if not self.reachable:
             raise StoreUnavailable
+        self.asked += 1
         return sum(tokens for name, tokens in self.tokens.items() if name != without)
 
 
@@ -127,6 +129,7 @@ async def test_what_was_admitted_while_the_ledger_was_silent_is_charged_once(
 
     [standing] = await bookkeeper.standings("acme", daily)
     assert standing.remaining == 1000 - 3 * 50 - 10
+    assert rows.asked == 1
 
 
 async def test_reservations_of_one_tick_share_a_round_trip(
