@@ -12,6 +12,7 @@ from gateway.limits.redis import RedisLimiter
 from gateway.limits.settings import LimitsSettings
 from gateway.redis import Redis, open_redis
 from tests.support.redis_server import RedisServer
+from tests.support.spent import Ledger
 from tests.support.ticker import Ticker
 
 
@@ -55,10 +56,21 @@ def ticker() -> Ticker:
 
 
 @pytest.fixture
-def shared(client: Redis, ticker: Ticker) -> RedisLimiter:
+def ledger() -> Ledger:
+    """In which nothing was used, unless a test says so."""
+    return Ledger()
+
+
+@pytest.fixture
+def shared(client: Redis, ticker: Ticker, ledger: Ledger) -> RedisLimiter:
     """On Redis, not opened: nothing runs in the background."""
     return RedisLimiter(
-        client, LimitsSettings(lease=15), clock=ticker.seconds, now=ticker, random=Random(1)
+        client,
+        LimitsSettings(lease=15),
+        clock=ticker.seconds,
+        now=ticker,
+        random=Random(1),
+        books=ledger.books,
     )
 
 
@@ -71,9 +83,9 @@ def mortal_limiter(mortal_client: Redis, ticker: Ticker) -> RedisLimiter:
 
 
 @pytest.fixture(params=["memory", "redis"])
-def limiter(request: pytest.FixtureRequest, ticker: Ticker) -> Limiter:
+def limiter(request: pytest.FixtureRequest, ticker: Ticker, ledger: Ledger) -> Limiter:
     """Each implementation in turn."""
     if request.param == "memory":
-        return MemoryLimiter(clock=ticker, wall=ticker)
+        return MemoryLimiter(clock=ticker, wall=ticker, books=ledger.books)
     limiter: RedisLimiter = request.getfixturevalue("shared")
     return limiter

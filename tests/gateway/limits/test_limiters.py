@@ -7,7 +7,12 @@ from random import Random
 
 import pytest
 
-from gateway.contract.errors import LimitExceeded, RequestExceedsLimit
+from gateway.contract.errors import (
+    BudgetExhausted,
+    LimitExceeded,
+    LimitsUnavailable,
+    RequestExceedsLimit,
+)
 from gateway.limits.limiter import Limiter
 from gateway.limits.model import (
     DAY_MS,
@@ -23,6 +28,7 @@ from gateway.limits.model import (
     Window,
 )
 from gateway.limits.refusal import LimitReached
+from tests.support.spent import Ledger
 from tests.support.ticker import START, Ticker
 
 MINUTE = Sliding(bucket_ms=1000, buckets=60)
@@ -379,3 +385,316 @@ async def test_no_real_window_holds_more_than_its_limit_and_nearly_all_of_it_is_
     assert max(windows) == amount
     if steady:
         assert len(admitted) >= 8 * amount * 10 / 11
+
+
+MONTH = Calendar("month")
+
+
+def money(amount: int, window: Window = MONTH, scope: str = "") -> Limit:
+    return limit("money", amount, window, scope)
+
+
+async def ask(limiter: Limiter, *limits: Limit, of: Ask) -> Reservation:
+    return await limiter.reserve(f"r{next(_ids)}", "acme", limits, of)
+
+
+ANSWER = Ask(Amounts(10, 100), Amounts(2, 30), cap=40, least=5)
+"""90 tokens and 1,300 nano-dollars at most, 20 and 250 at least."""
+
+
+async def test_a_budget_that_has_too_little_left_lowers_the_cap_to_what_just_fits(
+    limiter: Limiter,
+) -> None:
+    limits = (money(2000), limit("tokens", 1000, DAY), limit("tokens", 1000))
+    await ask(limiter, *limits, of=ANSWER)
+
+    held = await ask(limiter, *limits, of=ANSWER)
+
+    assert (held.cap, held.amounts) == (20, Amounts(50, 700))
+    assert left(held) == [0, 860, 860]
+    assert limiter.counts.lowered == 1
+
+
+async def test_the_lowest_cap_of_all_calendar_limits_is_taken_from_each(limiter: Limiter) -> None:
+    held = await ask(
+        limiter, money(1000), limit("tokens", 60, DAY), limit("requests", 5), of=ANSWER
+    )
+
+    assert (held.cap, left(held)) == (25, [150, 0, 4])
+
+
+async def test_no_cap_is_lowered_below_the_least_that_was_asked_for(limiter: Limiter) -> None:
+    limits = (money(1549), limit("requests", 5))
+    await ask(limiter, *limits, of=ANSWER)
+
+    with pytest.raises(BudgetExhausted):
+        await ask(limiter, *limits, of=ANSWER)
+
+    held = await ask(limiter, *limits, of=replace(ANSWER, least=4))
+    assert (held.cap, left(held)) == (4, [29, 3])
+
+
+async def test_a_sliding_window_lowers_no_cap_and_must_hold_the_whole(limiter: Limiter) -> None:
+    limits = (limit("tokens", 100), money(1600))
+    await ask(limiter, *limits, of=Ask(Amounts(11, 1000)))
+
+    with pytest.raises(LimitReached):
+        await ask(limiter, *limits, of=ANSWER)  # 20 tokens, if it were lowered to the least
+
+    assert left(await ask(limiter, *limits, of=replace(ANSWER, cap=10))) == [59, 200]
+
+
+async def test_money_that_is_spent_ends_with_its_period_and_is_not_to_be_repeated(
+    limiter: Limiter, ticker: Ticker
+) -> None:
+    budget = money(1000, DAY)
+    held = await ask(limiter, budget, of=Ask(Amounts(5, 1000)))
+    midnight = (START // DAY_MS + 1) * DAY_MS
+
+    with pytest.raises(BudgetExhausted) as raised:
+        await ask(limiter, budget, of=Ask(Amounts(0, 1)))
+
+    assert (raised.value.type, raised.value.code) == ("insufficient_quota", "insufficient_quota")
+    assert (raised.value.retryable, raised.value.measure) == (False, "money")
+    assert raised.value.retry_after == (midnight - START) / 1000
+    assert limiter.counts.refused_money == 1
+    await limiter.settle(held, Amounts(5, 400))
+    assert left(await ask(limiter, budget, of=Ask(Amounts(0, 600)))) == [0]
+
+
+async def test_money_may_be_limited_by_a_window_that_slides(
+    limiter: Limiter, ticker: Ticker
+) -> None:
+    pace = money(1000, TEN)
+    await ask(limiter, pace, of=Ask(Amounts(0, 1000)))
+    with pytest.raises(BudgetExhausted) as raised:
+        await ask(limiter, pace, of=Ask(Amounts(0, 1)))
+
+    ticker.ms += round((raised.value.retry_after or 0) * 1000)
+
+    assert left(await ask(limiter, pace, of=Ask(Amounts(0, 1)))) == [999]
+
+
+async def test_amounts_are_exact_up_to_the_largest_that_there_is(limiter: Limiter) -> None:
+    most = 2**53 - 1
+    budget = money(most)
+    held = await ask(limiter, budget, of=Ask(Amounts(0, most - 7)))
+
+    assert left(held) == [7]
+    await limiter.settle(held, Amounts(0, most - 9))
+    assert left(await ask(limiter, budget, of=Ask(Amounts(0, 1)))) == [8]
+
+
+async def test_spending_beyond_the_reservation_is_counted(limiter: Limiter) -> None:
+    budget = money(1000)
+    held = await ask(limiter, budget, of=Ask(Amounts(10, 100)))
+
+    await limiter.settle(held, Amounts(10, 250))
+
+    assert (limiter.counts.overshoot_cost, limiter.counts.overshoot_tokens) == (150, 0)
+    assert left(await ask(limiter, budget, of=Ask(NOTHING))) == [750]
+
+
+EVERY = (
+    limit("requests", 5),
+    limit("tokens", 100),
+    limit("tokens", 100, DAY),
+    money(1000),
+    limit("concurrency", 3, AtOnce()),
+)
+
+
+async def test_what_is_held_can_be_raised_in_every_limit(limiter: Limiter) -> None:
+    held = await ask(limiter, *EVERY, of=Ask(Amounts(40, 400)))
+
+    await limiter.extend(held, Amounts(70, 300))
+
+    assert held.amounts == Amounts(70, 400)
+    assert [each.remaining for each in await limiter.standings("acme", EVERY)] == [
+        4,
+        30,
+        30,
+        600,
+        2,
+    ]
+    await limiter.settle(held, Amounts(10, 100))
+    assert left(await ask(limiter, *EVERY, of=Ask(NOTHING))) == [3, 90, 90, 900, 2]
+
+
+async def test_what_can_not_be_raised_in_one_limit_is_raised_in_none(limiter: Limiter) -> None:
+    other = await ask(limiter, *EVERY, of=Ask(Amounts(10, 500)))
+    held = await ask(limiter, *EVERY, of=Ask(Amounts(10, 400)))
+
+    with pytest.raises(BudgetExhausted):
+        await limiter.extend(held, Amounts(50, 501))
+    with pytest.raises(LimitReached):
+        await limiter.extend(held, Amounts(91, 400))
+    with pytest.raises(RequestExceedsLimit):
+        await limiter.extend(held, Amounts(0, 1001))
+
+    assert held.amounts == Amounts(10, 400)
+    await limiter.extend(held, Amounts(90, 500))
+    for each in (held, other):
+        await limiter.settle(each, NOTHING)
+    assert left(await ask(limiter, *EVERY, of=Ask(NOTHING))) == [2, 100, 100, 1000, 2]
+
+
+async def test_what_was_raised_counts_in_its_window_from_then_on(
+    limiter: Limiter, ticker: Ticker
+) -> None:
+    tokens = limit("tokens", 100, TEN)
+    held = await take(limiter, tokens, tokens=60)
+    ticker.ms += 9_000
+    await limiter.extend(held, Amounts(80))
+    ticker.ms += 9_000
+
+    assert (await refused(limiter, tokens, tokens=21)).type == "tokens"
+    await limiter.settle(held, Amounts(50))
+    assert left(await take(limiter, tokens, tokens=50)) == [0]
+
+
+async def test_what_is_raised_after_its_window_has_passed_counts_anew(
+    limiter: Limiter, ticker: Ticker
+) -> None:
+    tokens = limit("tokens", 100, TEN)
+    held = await take(limiter, tokens, tokens=60)
+    ticker.ms += 11_000
+    await take(limiter, tokens, tokens=20)
+
+    with pytest.raises(LimitReached):
+        await limiter.extend(held, Amounts(81))
+    await limiter.extend(held, Amounts(80))
+
+    assert await refused(limiter, tokens, tokens=1)
+
+
+async def test_a_reservation_that_has_ended_can_not_be_raised_and_its_holder_hears_so(
+    limiter: Limiter,
+) -> None:
+    held = await ask(limiter, *EVERY, of=Ask(NOTHING))
+    await limiter.settle(replace(held), NOTHING)
+
+    with pytest.raises(LimitsUnavailable):
+        await limiter.extend(held, Amounts(5, 5))
+
+    assert held.lost
+
+
+async def test_how_limits_stand_is_told_without_taking_anything(
+    limiter: Limiter, ticker: Ticker
+) -> None:
+    await ask(limiter, *EVERY, of=Ask(Amounts(40, 400)))
+    ticker.ms += 11_000
+
+    first = await limiter.standings("acme", EVERY)
+    second = await limiter.standings("acme", EVERY)
+
+    assert first == second
+    assert [each.remaining for each in first] == [4, 60, 60, 600, 2]
+    assert [each.limit for each in first] == list(EVERY)
+    assert await limiter.standings("acme", ()) == ()
+    ticker.ms += 60_000
+    later = await limiter.standings("acme", EVERY)
+    assert [each.remaining for each in later][:3] == [5, 100, 60]
+
+
+# What a period had used before anybody counted.
+
+
+async def test_a_period_that_began_before_counting_did_starts_with_what_the_ledger_says(
+    limiter: Limiter, ledger: Ledger
+) -> None:
+    ledger.sums.update(requests=3, tokens=60, money=700)
+    limits = (limit("requests", 5, DAY), limit("tokens", 100, MONTH), money(1000), *EVERY[:2])
+
+    held = await ask(limiter, *limits, of=Ask(Amounts(10, 100)))
+
+    assert left(held) == [1, 30, 200, 4, 90]
+    assert [asked[1:3] for asked in ledger.asked] == [
+        ("tenant:acme", "requests"),
+        ("tenant:acme", "tokens"),
+        ("tenant:acme", "money"),
+    ]
+    await limiter.settle(held, Amounts(5, 50))
+    assert left(await ask(limiter, *limits, of=Ask(Amounts(35, 250)))) == [0, 0, 0, 3, 60]
+    assert len(ledger.asked) == 3
+
+
+async def test_many_at_once_ask_the_ledger_once_and_share_what_is_left(
+    limiter: Limiter, ledger: Ledger
+) -> None:
+    ledger.sums["money"] = 700
+
+    results = await asyncio.gather(
+        *(ask(limiter, money(1000), of=Ask(Amounts(0, 100))) for _ in range(12)),
+        return_exceptions=True,
+    )
+
+    assert sum(isinstance(each, Reservation) for each in results) == 3
+    assert sum(isinstance(each, BudgetExhausted) for each in results) == 9
+    assert len(ledger.asked) == 1
+
+
+async def test_a_day_that_follows_one_that_was_counted_asks_nobody(
+    limiter: Limiter, ledger: Ledger, ticker: Ticker
+) -> None:
+    budget = money(1000, DAY)
+    await ask(limiter, budget, of=Ask(Amounts(0, 100)))
+    ledger.sums["money"] = 999  # of yesterday, say
+    ticker.ms += DAY_MS
+
+    assert left(await ask(limiter, budget, of=Ask(Amounts(0, 100)))) == [900]
+    assert len(ledger.asked) == 1
+
+
+async def test_a_limit_that_is_new_in_its_period_begins_with_what_was_used_without_it(
+    limiter: Limiter, ledger: Ledger, ticker: Ticker
+) -> None:
+    await ask(limiter, money(1000, DAY), of=Ask(Amounts(0, 100)))
+    ticker.ms += DAY_MS
+    await ask(limiter, money(1000, DAY), of=Ask(Amounts(0, 100)))
+    ledger.sums["money"] = 300
+
+    assert left(await ask(limiter, money(1000, DAY, "key:k"), of=Ask(NOTHING))) == [700]
+
+
+async def test_a_look_at_a_period_that_nobody_has_counted_asks_the_ledger(
+    limiter: Limiter, ledger: Ledger
+) -> None:
+    ledger.sums["money"] = 300
+
+    (standing,) = await limiter.standings("acme", (money(1000),))
+
+    assert standing.remaining == 700
+
+
+async def test_while_nobody_can_tell_what_was_used_a_budget_admits_nothing(
+    limiter: Limiter, ledger: Ledger
+) -> None:
+    ledger.reachable = False
+    strict = replace(money(1000), on_store_error="refuse")
+
+    with pytest.raises(LimitsUnavailable):
+        await ask(limiter, strict, of=Ask(Amounts(0, 1)))
+    with pytest.raises(LimitsUnavailable):
+        await limiter.standings("acme", (strict,))
+
+    assert limiter.counts.unseeded == 2
+    ledger.reachable = True
+    ledger.sums["money"] = 400
+    assert left(await ask(limiter, strict, of=Ask(Amounts(0, 100)))) == [500]
+
+
+async def test_a_limit_that_may_go_on_without_the_ledger_does_and_is_right_afterwards(
+    limiter: Limiter, ledger: Ledger
+) -> None:
+    ledger.reachable = False
+    lenient = replace(money(1000), on_store_error="allow")
+    held = await ask(limiter, lenient, of=Ask(Amounts(0, 100)))
+    await limiter.settle(held, Amounts(0, 60), entry=b"row")
+    assert ledger.rows == [b"row"]
+
+    ledger.reachable = True
+    ledger.sums["money"] = 460  # the row is in it
+
+    assert left(await ask(limiter, lenient, of=Ask(Amounts(0, 40)))) == [500]
