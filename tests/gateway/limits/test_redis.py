@@ -5,6 +5,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+import redis
 import redis.exceptions
 
 from gateway.contract.errors import (
@@ -14,6 +15,7 @@ from gateway.contract.errors import (
     StoreUnavailable,
 )
 from gateway.limits.breaker import FAILURES
+from gateway.limits.keys import ledger_key, shard_of
 from gateway.limits.limiter import Books
 from gateway.limits.model import (
     NOTHING,
@@ -22,6 +24,7 @@ from gateway.limits.model import (
     AtOnce,
     Calendar,
     Limit,
+    OnStoreError,
     Reservation,
     Sliding,
 )
@@ -29,6 +32,7 @@ from gateway.limits.redis import RedisLimiter
 from gateway.limits.settings import LimitsSettings
 from gateway.redis import Redis
 from tests.support.redis_server import RedisServer
+from tests.support.spent import Ledger
 from tests.support.ticker import Ticker
 
 MINUTE = Sliding(bucket_ms=1000, buckets=60)
@@ -342,3 +346,242 @@ async def test_opened_it_renews_and_closed_it_leaves_no_task(
 
     await client.aclose()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+DAILY = (Limit("tenant:acme", "tokens", 100, Calendar("day")),)
+STREAM = ledger_key(shard_of("acme"))
+
+
+def told(raw: redis.Redis) -> list[dict[str, str]]:
+    """The rows that are on their way to the ledger."""
+    return [fields for _, fields in raw.xrange(STREAM)]
+
+
+async def left(limiter: RedisLimiter) -> int:
+    (standing,) = await limiter.standings("acme", DAILY)
+    return standing.remaining
+
+
+async def test_a_request_without_limits_has_its_row_in_two_round_trips(
+    shared: RedisLimiter, raw: redis.Redis, client: Redis
+) -> None:
+    await shared.settle(await reserve(shared, "first"), NOTHING)
+    before = client.round_trips
+
+    held = await shared.reserve("r", "acme", (), Ask(NOTHING), note=b"note")
+    await shared.settle(held, Amounts(5), entry=b"row")
+
+    assert client.round_trips - before == 2
+    assert told(raw) == [{"how": "S", "id": "r", "row": "row"}]
+
+
+async def test_a_request_without_limits_leaves_a_row_though_its_holder_dies(
+    shared: RedisLimiter, raw: redis.Redis, ticker: Ticker
+) -> None:
+    held = await shared.reserve("r", "acme", (), Ask(NOTHING), note=b"note")
+    held.progress = lambda: Amounts(30, 900)
+    await shared._leases.renew()
+    ticker.ms += 15_000
+    await shared._leases.sweep()
+
+    assert told(raw) == [{"how": "E", "id": "r", "row": "note", "tokens": "30", "cost": "900"}]
+
+
+async def test_with_seeds_the_first_request_of_a_period_costs_more_and_no_other_does(
+    shared: RedisLimiter, client: Redis, ledger: Ledger, ticker: Ticker
+) -> None:
+    await shared.settle(await reserve(shared, "known"), NOTHING)
+    for day in range(3):
+        before = client.round_trips
+        for number in range(4):
+            await shared.settle(await reserve(shared, f"d{day}-{number}"), Amounts(1))
+        assert client.round_trips - before == 8
+        ticker.ms += 86_400_000
+    assert len(ledger.asked) == 1
+
+
+async def test_nothing_that_the_dead_hold_refuses_a_request_though_nobody_sweeps(
+    shared: RedisLimiter, ticker: Ticker
+) -> None:
+    for number in range(10):
+        await shared.reserve(f"dead{number}", "acme", DAILY, Ask(Amounts(10)))
+    with pytest.raises(LimitExceeded):
+        await shared.reserve("early", "acme", DAILY, Ask(Amounts(60)))
+    ticker.ms += 15_000
+
+    await shared.reserve("late", "acme", DAILY, Ask(Amounts(60)))
+
+    assert shared.counts.expired == 8
+
+
+async def test_what_is_settled_after_the_store_was_emptied_is_added_to_what_the_ledger_says(
+    shared: RedisLimiter, raw: redis.Redis, ledger: Ledger
+) -> None:
+    held = await shared.reserve("r", "acme", DAILY, Ask(Amounts(20)))
+    raw.flushall()
+    ledger.sums["tokens"] = 50
+
+    await shared.settle(held, Amounts(10), entry=b"row")
+
+    assert ledger.asked[-1][-1] == "r"
+    assert len(told(raw)) == 1
+    assert await left(shared) == 40
+
+
+async def test_a_settlement_waits_for_a_ledger_that_can_not_be_asked_and_its_row_does_not(
+    shared: RedisLimiter, raw: redis.Redis, ledger: Ledger
+) -> None:
+    held = await shared.reserve("r", "acme", DAILY, Ask(Amounts(20)))
+    raw.flushall()
+    ledger.reachable = False
+    await shared.settle(held, Amounts(10), entry=b"row")
+    assert (ledger.rows, told(raw), shared.reachable) == ([b"row"], [], True)
+
+    ledger.reachable = True
+    await shared._unfinished.repeat()
+
+    assert shared._unfinished.waiting == {}
+    assert await left(shared) == 90
+
+
+async def test_rows_that_nobody_fetches_stop_admission_before_one_is_lost(
+    client: Redis, narrow: RedisLimiter
+) -> None:
+    held = await narrow.reserve("a", "acme", DAILY, Ask(NOTHING))
+    await narrow.settle(await narrow.reserve("b", "acme", DAILY, Ask(NOTHING)), NOTHING, entry=b"b")
+
+    with pytest.raises(LimitsUnavailable):
+        await narrow.reserve("c", "acme", DAILY, Ask(NOTHING))
+    await narrow.settle(held, NOTHING, entry=b"a")
+
+    assert narrow.counts.behind == 1
+
+
+@pytest.fixture
+def narrow(client: Redis, ticker: Ticker) -> RedisLimiter:
+    settings = LimitsSettings(ledger_backlog=1)
+    return RedisLimiter(client, settings, clock=ticker.seconds, now=ticker, random=Random(1))
+
+
+@pytest.fixture
+def bookkept(mortal_client: Redis, ticker: Ticker, ledger: Ledger) -> RedisLimiter:
+    """On a mortal server, with a ledger."""
+    return RedisLimiter(
+        mortal_client,
+        LimitsSettings(max_replicas=1),
+        clock=ticker.seconds,
+        now=ticker,
+        random=Random(1),
+        books=ledger.books,
+    )
+
+
+@pytest.mark.parametrize("policy", ["local", "allow"])
+async def test_what_was_admitted_in_an_outage_is_charged_afterwards(
+    bookkept: RedisLimiter, mortal: RedisServer, ledger: Ledger, policy: OnStoreError
+) -> None:
+    limits = tuple(replace(each, on_store_error=policy) for each in DAILY)
+    await bookkept.settle(await bookkept.reserve("a", "acme", limits, Ask(NOTHING)), Amounts(5))
+    mortal.freeze()
+    held = await bookkept.reserve("b", "acme", limits, Ask(Amounts(20)))
+    await bookkept.settle(held, Amounts(10), entry=b"row")
+    assert ledger.rows == [b"row"]
+    mortal.thaw()
+
+    await bookkept._leases.pass_once()
+
+    assert bookkept._unfinished.waiting == {}
+    assert await left(bookkept) == 85
+
+
+async def test_what_nothing_will_remember_is_not_charged_afterwards(
+    bookkept: RedisLimiter, mortal: RedisServer, ledger: Ledger
+) -> None:
+    mortal.kill()
+    bookkept._contact.breaker.trip()
+    requests = (Limit("tenant:acme", "requests", 9, MINUTE),)
+    held = await bookkept.reserve("a", "acme", requests, Ask(NOTHING), note=b"note")
+    await bookkept.settle(held, NOTHING, entry=b"row")
+
+    assert ledger.rows == [b"row"]
+    assert bookkept._unfinished.waiting == {}
+
+
+@pytest.mark.parametrize(("policy", "raised"), [("allow", True), ("refuse", False)])
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_in_an_outage_the_policy_decides_on_what_is_raised_too(
+    bookkept: RedisLimiter,
+    mortal: RedisServer,
+    policy: OnStoreError,
+    raised: bool,
+    is_noticed: bool,
+) -> None:
+    limits = tuple(replace(each, on_store_error=policy) for each in DAILY)
+    held = await bookkept.reserve("a", "acme", limits, Ask(Amounts(5)))
+    mortal.kill()
+    if is_noticed:
+        bookkept._contact.breaker.trip()
+
+    if raised:
+        await bookkept.extend(held, Amounts(20))
+    else:
+        with pytest.raises(LimitsUnavailable):
+            await bookkept.extend(held, Amounts(20))
+
+    assert held.amounts == Amounts(20 if raised else 5)
+
+
+async def test_what_was_admitted_by_a_share_is_raised_there(
+    bookkept: RedisLimiter, mortal: RedisServer
+) -> None:
+    mortal.kill()
+    held = await bookkept.reserve("a", "acme", DAILY, Ask(Amounts(50)))
+
+    await bookkept.extend(held, Amounts(80))
+    with pytest.raises(LimitExceeded):
+        await bookkept.reserve("b", "acme", DAILY, Ask(Amounts(21)))
+
+
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_in_an_outage_nobody_can_say_how_limits_stand(
+    bookkept: RedisLimiter, mortal: RedisServer, is_noticed: bool
+) -> None:
+    mortal.kill()
+    if is_noticed:
+        bookkept._contact.breaker.trip()
+
+    with pytest.raises(LimitsUnavailable):
+        await bookkept.standings("acme", DAILY)
+
+
+async def test_a_store_that_is_full_admits_nothing_and_ends_what_it_has(
+    bookkept: RedisLimiter, mortal: RedisServer, ledger: Ledger
+) -> None:
+    strict = tuple(replace(each, on_store_error="refuse") for each in DAILY)
+    held = await bookkept.reserve("a", "acme", strict, Ask(Amounts(50)))
+    with redis.Redis.from_url(mortal.url, decode_responses=True) as raw:
+        raw.config_set("maxmemory", 1)
+        with pytest.raises(LimitsUnavailable):
+            await bookkept.reserve("b", "acme", strict, Ask(NOTHING))
+
+        await bookkept.settle(held, Amounts(30), entry=b"row")
+
+        assert len(told(raw)) == 1
+        assert await left(bookkept) == 70
+
+
+async def test_a_replica_that_lost_its_lease_can_not_raise_what_it_no_longer_holds(
+    shared: RedisLimiter, ticker: Ticker
+) -> None:
+    stopped: list[str] = []
+    held = await shared.reserve("a", "acme", DAILY, Ask(Amounts(5)))
+    held.on_lost = lambda: stopped.append("a")
+    ticker.ms += 15_000
+
+    with pytest.raises(LimitsUnavailable):
+        await shared.extend(held, Amounts(20))
+
+    assert (stopped, shared.counts.lost) == (["a"], 1)
+    await shared._leases.sweep()
+    await shared.settle(held, Amounts(7))
+    assert await left(shared) == 93
