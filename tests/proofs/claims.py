@@ -36,8 +36,8 @@ def q2_budget(world: World, event: Event) -> None:
     assert event.request is not None
     truth = world.truth.of(event.request.tenant)
     for limit, period in _periods(event.grown, event.request.admitted):
-        if period < _period(limit, world.truth.furthest) - 1:
-            continue  # long gone: nobody counts it any more
+        if period < _period(limit, world.truth.furthest) - (not world.forgot):
+            continue  # gone: nobody counts it any more
         spent, reserved = truth.spent(limit, period), truth.reserved(limit, period)
         assert spent + reserved <= limit.amount, (limit, spent, reserved)
 
@@ -89,7 +89,8 @@ def q5_conservation(world: World, event: Event) -> None:
         assert set(stored.open) == names
         for (name, period), reserved in stored.reserved.items():
             limit = _named(world.limits[tenant], name)
-            if period >= _period(limit, truth.furthest) - 1:  # older ones limit nobody
+            # What is reserved in the past limits nobody, and is not put back.
+            if period >= _period(limit, truth.furthest) - (not world.forgot):
                 assert reserved == truth.reserved(limit, period), (name, period)
         for name, buckets in stored.buckets.items():
             assert stored.sums[name] == sum(buckets.values()), name
@@ -190,7 +191,8 @@ def q10_progress(world: World, event: Event) -> None:
             assert all(each in known and known[each].voided for each in held)
         for (name, period), reserved in stored.reserved.items():
             limit = _named(world.limits[tenant], name)
-            assert not reserved or period < _period(limit, world.truth.furthest) - 1
+            past = period < _period(limit, world.truth.furthest) - (not world.forgot)
+            assert not reserved or past
 
 
 def q11_isolation(world: World, event: Event) -> None:

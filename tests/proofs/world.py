@@ -542,8 +542,13 @@ class World:
         """A quarter of a day, or up to nine days."""
         self.ticker.ms += quarters * quarters * DAY_MS // 4
 
-    async def clock_ran_ahead(self, by: int) -> Event:
-        """What the clock told until now was wrong, as the next call finds out."""
+    async def clock_ran_ahead(self, by: int) -> Event | None:
+        """
+        What the clock told until now was wrong, as the next call finds out. Not so wrong that it
+        was another day: of what was used in days to come nothing is promised.
+        """
+        if (self.truth.now - by) // DAY_MS != self.truth.furthest // DAY_MS:
+            return None
         self.ticker.ms = now = self.truth.now - by
         await self._look_at_the_clock()
         self.truth.the_clock_was_given_up(now, self._lease_from(now))
