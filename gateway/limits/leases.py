@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 
+import structlog
 from redis.exceptions import RedisError
 
 from .contact import Contact
@@ -26,6 +27,8 @@ LOST = 0
 
 ROUNDS = 16
 """Times at most that a shard is swept in one pass, while it is full of what the dead have left."""
+
+_log = structlog.get_logger()
 
 
 class Leases:
@@ -60,6 +63,7 @@ class Leases:
         await self._contact.probe()
         self._connections = self._scripts.redis.connections
         self._task = asyncio.get_running_loop().create_task(self._tend())
+        self._task.add_done_callback(_tell_of_death)
 
     async def aclose(self) -> None:
         """Repeat what was not answered, as long as that gets on, and end."""
@@ -199,3 +203,8 @@ class Leases:
                 self._holdings.lost(reservation)
             elif state == OVERLAPS:
                 self._holdings.overlaps(reservation)
+
+
+def _tell_of_death(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("limits_tending_ended", exc_info=error)

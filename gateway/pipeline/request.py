@@ -323,9 +323,9 @@ class Request:
         self.record.ended = self._pipeline.clock()
 
     def _left_while_asking(self) -> bool:
-        """Whether the client hung up on an upstream that may have had the prompt already."""
-        hung_up = isinstance(self.interrupt.error, ClientHungUp)
-        return hung_up and any(each.error == LEFT for each in self.record.attempts[-1:])
+        """Whether it was interrupted while an upstream may have had the prompt already."""
+        interrupted = self.interrupt.error is not None
+        return interrupted and any(each.error == LEFT for each in self.record.attempts[-1:])
 
     def _judge(self, target: Candidate, error: BaseException | None) -> None:
         """What the end of an answer says of the target that gave it."""

@@ -1,5 +1,6 @@
 """Money: what a request holds, moves on with, is charged, and leaves in the ledger."""
 
+import asyncio
 import json
 from datetime import datetime
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.contract.errors import (
+    AccessRevoked,
     BudgetExhausted,
     GatewayError,
     LedgerFull,
@@ -25,6 +27,7 @@ from tests.support.pipeline import (
     GOOD_WHOLE,
     HANGS_UP,
     MESSAGES,
+    STREAM,
     Bench,
     Gate,
     completion,
@@ -326,3 +329,18 @@ async def test_a_row_lies_in_the_period_that_was_charged() -> None:
     [entry] = entries(bench)
     assert bench.record.admitted_at is not None
     assert datetime.fromisoformat(entry["at"]) == bench.record.admitted_at
+
+
+async def test_a_prompt_that_an_upstream_may_have_had_is_charged_whatever_ends_it() -> None:
+    gate = Gate()
+    bench = pipeline_of(streams(gate, *STREAM), tariff=priced(a=CHEAP))
+
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(refused(bench))
+        await gate.reached.wait()
+        bench.pipeline.cut(AccessRevoked())
+
+    assert type(asking.result()) is AccessRevoked
+    [entry] = entries(bench)
+    assert entry["usage_source"] == "counted"
+    assert entry["cost"] == CHEAP.cost(Usage(entry["prompt_tokens"], 0)) > 0
