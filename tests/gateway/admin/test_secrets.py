@@ -30,7 +30,9 @@ HOLDERS: tuple[Callable[[str], object], ...] = (
     lambda secret: PasswordChange(old=SecretStr(secret), new=SecretStr(secret)),
     lambda secret: Session(secret, START, Actor("a", Role.VIEWER)),
     lambda secret: SignedIn(token=secret, expires=START, actor=Me(name="a", role=Role.VIEWER)),
-    lambda secret: IssuedKey(id="aKeyOfNobody", tenant="a", name="a", scopes=("inference",), key=secret),
+    lambda secret: IssuedKey(
+        id="aKeyOfNobody", tenant="a", name="a", scopes=("inference",), key=secret
+    ),
     lambda secret: Tokens(SecretStr(secret), now=lambda: START, new_id=str),
     lambda secret: Verifier("aKeyOfNobody", secret.encode(), "p"),
 )
