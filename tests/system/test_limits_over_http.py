@@ -340,9 +340,14 @@ def test_with_redis_gone_the_chosen_policy_holds(
 
         store.start()
         until(lambda: _health(process)["components"]["redis"]["status"] == "up", within=10)
-        back = call(process, "hourly", max_tokens=1)
-        assert back.status_code == 200
-        assert int(back.headers["x-ratelimit-remaining-requests"]) < 5
+        # It came back empty: for two sweeps the policy goes on, until all have put theirs back.
+        until(lambda: _remaining(call(process, "hourly", max_tokens=1)) == 3, within=10)
+
+
+def _remaining(answer: httpx.Response) -> int | None:
+    """Requests left by the answer to one that was admitted."""
+    left = answer.headers.get("x-ratelimit-remaining-requests")
+    return int(left) if answer.status_code == 200 and left is not None else None
 
 
 def _health(process: Gateway) -> Json:
