@@ -190,8 +190,8 @@ class OnRedis:
 
     async def lapsed(self, gateway: int, tenant: str) -> list[tuple[str, bytes]]:
         """What a sweeper finds, which may be old news when it acts on it."""
-        swept = await self.limiters[gateway]._scripts.swept(shard_of(tenant))
-        return swept[1] if isinstance(swept, tuple) else swept
+        _, lapsed = await self.limiters[gateway]._scripts.swept(shard_of(tenant))
+        return lapsed
 
     async def expire(self, gateway: int, tenant: str, request_id: str, stored: bytes) -> int:
         scripts = self.limiters[gateway]._scripts
