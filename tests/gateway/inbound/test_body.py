@@ -24,6 +24,7 @@ from tests.support.application import (
     KEY,
     UNKNOWN_KEY,
     bearer,
+    built,
     exchanged,
     listening,
     raw,
@@ -183,8 +184,9 @@ class TestOnAnInferenceRoute:
         assert exchange.sent == []
 
     async def test_over_a_socket_large_slow_and_keyless_bodies_are_refused(
-        self, app: Gateway
+        self, tmp_path: Path
     ) -> None:
+        app = await asyncio.to_thread(built, tmp_path, SMALL)
         async with listening(app) as url:
             large = await _statuses(
                 url, KEY, b"transfer-encoding: chunked\r\n\r\n50\r\n" + b"x" * 80
