@@ -49,9 +49,11 @@ class MemoryLimiter:
     """
     A limiter for one process. `clock` and `wall` are milliseconds; neither needs to be steady.
 
-    What a period had used before this process began is asked of the ledger, so that a restart
-    gives nothing away. Where the ledger can not be asked, limits whose policy is `local` or
-    `allow` go on without.
+    It promises of one process what `gateway.limits.redis` promises of all. What a period had used
+    before this process began is asked of the ledger, so that a restart gives no money away; where
+    the ledger can not be asked, limits whose policy is `local` or `allow` go on without. Windows
+    begin empty: across a restart one may hold twice its limit. What was open when the process
+    died is charged to nobody.
     """
 
     def __init__(

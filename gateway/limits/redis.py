@@ -3,22 +3,24 @@ Limits kept on Redis, for all processes together.
 
 One round trip to reserve and one to settle, however many limits apply; a counter whose past only
 the ledger knows, a refusal beside which leases have ended, and data that were lost cost further
-ones. What is promised (L is a limit's amount, W its length):
+ones. What is promised (L is a limit's amount, W its length, C a number of places):
 
-- Any interval of length W, by Redis's clock, holds no more than L of what was admitted in it.
-  What `extend` adds counts from when it was added, and what an upstream used beyond its
-  reservation from when it was settled; the latter may pass L and is counted.
-- At every admission, what a period has settled and reserved is at most L. What a dead request had
-  used after its last heartbeat is known only if it settles after all.
-- Places taken are at most C. A holder whose lease has ended is told to stop.
-- A refused request has changed no counter. A request is charged once, and the row that says so
-  is written with the charge: both or neither.
+- Window (Q1). Any interval of length W, by Redis's clock, holds no more than L of what was
+  admitted in it. What `extend` adds counts from when it was added. What an upstream used beyond
+  its reservation counts from when it was settled; it may pass L, and is counted.
+- Budget (Q2). At every admission, what a period has settled and reserved is at most L. A dead
+  request is charged what it was last heard to have used; if it settles after all, the truth.
+- Places (Q3). At most C are taken. A holder whose lease has ended is told to stop.
+- A refused request has changed no counter (Q4). Whatever was reserved is charged or given back
+  (Q5), once (Q6), and the row that says so is written with the charge: both or neither (Q7, Q8).
+- Who waits as long as a window told is admitted, if nobody else came (Q9); of a budget it is the
+  end of its period, of places a guess. Of each window n/(n+1) can be used (Q12).
 
 What is lost when something dies:
 
-- A process: nothing. What it held is free again within a lease and a sweep, or when a request
-  would be refused for its sake; windows age out. Its requests are charged what they had used at
-  the last heartbeat, a third of a lease ago at most, and a provisional row says so.
+- A process: nothing. What it held is free again within a lease and a sweep (Q10), or when a
+  request would be refused for its sake; windows age out. Its requests are charged what they had
+  used at the last heartbeat, a third of a lease ago at most, and a provisional row says so.
 - Redis with its data: periods begin with what the ledger says, and each process puts back what
   it has in windows and what it has open. For two sweeps the policy for an outage holds, so that
   all have done so; what processes had admitted that died meanwhile, or stood still, is missing

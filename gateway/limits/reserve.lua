@@ -31,9 +31,7 @@ now = shard.now
 if redis.call('EXISTS', KEYS[4]) == 1 then return answer(2, shard) end
 if ARGV[4] ~= '0' and ARGV[4] ~= shard.epoch then return answer(5, shard) end
 local open = redis.call('HGET', KEYS[1], id)
-if not open and now < tonumber(redis.call('HGET', KEYS[3], 'quiet') or '0') then
-  return answer(6, shard)
-end
+if not open and now < shard.quiet then return answer(6, shard) end
 if not open and redis.call('XLEN', KEYS[5]) >= tonumber(ARGV[5]) then return answer(3, shard) end
 
 local cap, least = tonumber(ARGV[7]), tonumber(ARGV[8])

@@ -23,9 +23,10 @@ end
 -- had run far ahead is given up (reset = 1), and what leases were promised by it is cut down to a
 -- lease from now.
 local function clock(key, leases, given, lease)
-  local got = redis.call('HMGET', key, 'now', 'epoch', 'since')
+  local got = redis.call('HMGET', key, 'now', 'epoch', 'since', 'quiet')
   local shard = {now = present(given), reset = 0, epoch = got[2], since = tonumber(got[3])}
   local last = tonumber(got[1] or '0')
+  shard.quiet = tonumber(got[4] or '0')
   if not shard.epoch then
     local time = redis.call('TIME')
     shard.epoch, shard.since = time[1] .. string.format('%06d', time[2]), shard.now
@@ -37,7 +38,7 @@ local function clock(key, leases, given, lease)
   end
   redis.call('HSET', key, 'now', text(shard.now))
   if last > shard.now then
-    shard.reset, shard.since = 1, math.min(shard.since, shard.now)
+    shard.reset, shard.since, shard.quiet = 1, math.min(shard.since, shard.now), 0
     redis.call('HSET', key, 'since', text(shard.since), 'quiet', 0)
     local ends = text(shard.now + lease)
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. ends, '+inf')) do
