@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from math import nan
 from pathlib import Path
 from random import Random
 
@@ -22,7 +23,7 @@ from gateway.limits.keys import shard_keys, shard_of, tenant_prefix
 from gateway.limits.redis import RedisLimiter
 from gateway.limits.settings import LimitsSettings
 from gateway.redis import open_redis
-from tests.proofs.contest import EVENTS, LEASE, STEADY, SWEEP, WINDOW
+from tests.proofs.contest import EVENTS, LEASE, LONG, STEADY, SWEEP
 from tests.proofs.journal import transactions
 from tests.proofs.racer import PLACE
 from tests.proofs.referee import Budget, Referee, Window
@@ -289,9 +290,9 @@ def _utilisation(admissions: list[int], outages: list[tuple[int, int]]) -> float
     The part of the limit that a saturating tenant was given, while the server answered.
 
     By how long it took to be given whole limits; each stretch between outages begins a window
-    after the server was back.
+    after the server was back. Not a number where that is too short to tell.
     """
-    amount, length = STEADY.limits[0].amount, WINDOW.bucket_ms * WINDOW.buckets
+    amount, length = STEADY.limits[0].amount, LONG.bucket_ms * LONG.buckets
     starts = [admissions[0], *(end + length for _, end in outages)]
     ends = [*(begin for begin, _ in outages), admissions[-1]]
     time_ms = taken = 0
@@ -301,7 +302,7 @@ def _utilisation(admissions: list[int], outages: list[tuple[int, int]]) -> float
         if whole > 0:
             taken += whole
             time_ms += given[whole] - given[0]
-    return taken / (amount * time_ms / length) if time_ms else 0.0
+    return taken / (amount * time_ms / length) if time_ms else nan
 
 
 def _now_ms() -> int:

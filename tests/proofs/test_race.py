@@ -11,4 +11,3 @@ def test_no_limit_is_ever_passed_while_racers_scripts_and_the_store_are_killed()
     for sheet in outcome.referee.sheets.values():
         assert sheet.over == 0, sheet
         assert sheet.admissions, "it was never in the race"
-    assert outcome.utilisation > 0.8
