@@ -374,7 +374,9 @@ async def test_a_server_lost_at_any_moment_is_told_in_time(
         async with asyncio.timeout(LATE):
             await counted(database)
         assert database.reachable
-        assert borrowed(database) == 0
+        async with asyncio.timeout(LATE):  # an attempt that was given up gives back what it gets
+            while borrowed(database):  # noqa: ASYNC110 - a count sets no event
+                await asyncio.sleep(0.01)
 
 
 async def test_closing_does_not_wait_for_a_frozen_server(server: PostgresServer) -> None:
