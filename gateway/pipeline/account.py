@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from ..contract.provider import Usage
 from ..ledger.entry import entry_of, note_of
 from ..limits import Amounts, Limit, Limiter, LimitReached, Reservation, Standing
-from ..pricing import ModelUnpriced, Price
+from ..pricing import FREE, ModelUnpriced, Price
 from ..routing import Candidate
 from ..telemetry.record import AttemptRecord, Record
 from .events import Tally
@@ -115,7 +115,7 @@ class Account:
         record.audio_completion_tokens = usage.audio_completion
         if self._price is not None:
             record.cost = record.attempts[-1].cost = self._price.cost(usage)
-            record.priced = True
+            record.priced = self._price is not FREE
 
     async def settle(self) -> None:
         """Charge what the record says, give back the rest, enter it into the ledger: once."""

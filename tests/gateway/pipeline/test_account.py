@@ -344,3 +344,13 @@ async def test_a_prompt_that_an_upstream_may_have_had_is_charged_whatever_ends_i
     [entry] = entries(bench)
     assert entry["usage_source"] == "counted"
     assert entry["cost"] == CHEAP.cost(Usage(entry["prompt_tokens"], 0)) > 0
+
+
+async def test_what_is_free_for_want_of_a_price_is_not_called_priced() -> None:
+    tariff = Tariff(Prices({}, unpriced="free"))
+    bench = pipeline_of(GOOD, plan={"budget": "1 USD/day"}, tariff=tariff)
+
+    await bench.ask()
+
+    [entry] = entries(bench)
+    assert (entry["cost"], entry["priced"]) == (0, False)
