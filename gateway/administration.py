@@ -36,8 +36,8 @@ from .settings import Settings, StartRefused
 from .store.audit import AuditLog
 from .store.database import Database
 from .store.schema import REVISIONS, State, check, prepare
-from .wiring import peppers_of
 from .wiring.price_lists import public_lists
+from .wiring.secrets import peppers_of
 
 Result = TypeVar("Result")
 

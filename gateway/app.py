@@ -28,7 +28,7 @@ from .access.holders import Holders
 from .config import Config, load
 from .contract.errors import AccessRevoked, Draining
 from .health import Health
-from .inbound import GatewayStatus
+from .inbound.status import GatewayStatus
 from .limits import Plans, PlanSettings
 from .pipeline import Pipeline, Snapshot, Tariff, Tools
 from .registry import Registry
@@ -41,8 +41,12 @@ from .telemetry.metrics import Metrics
 from .telemetry.redaction import Redaction
 from .telemetry.sink import LogSink
 from .upstream import RelayTransport, Upstream
-from .wiring import Stores, Surfaces, administration_of, peppers_of, secrets_of, watch
+from .wiring.administration import administration_of
+from .wiring.gauges import watch
 from .wiring.price_lists import public_lists
+from .wiring.secrets import peppers_of, secrets_of
+from .wiring.stores import Stores
+from .wiring.surfaces import Surfaces
 
 if TYPE_CHECKING:
     from .telemetry.spans import Tracing

@@ -18,21 +18,17 @@ from ..access import Access, Caller
 from ..admin.deps import Parts
 from ..admin.routers import admin_routers
 from ..config import Config
-from ..inbound import (
-    INFERENCE,
-    CallerGate,
-    Edge,
-    GatewayStatus,
-    Inference,
-    OperatorGate,
-    create_api,
-    models_router,
-    operations_router,
-    probes_router,
-)
 from ..inbound.addresses import ClientAddresses
+from ..inbound.api import create_api
+from ..inbound.edge import Edge
+from ..inbound.gates import CallerGate, OperatorGate
+from ..inbound.models import models_router
+from ..inbound.openai import Inference
+from ..inbound.ops import operations_router, probes_router
 from ..inbound.own import own_router
+from ..inbound.routes import INFERENCE
 from ..inbound.settings import CorsSettings
+from ..inbound.status import GatewayStatus
 from ..limits import Limit, Standing
 from ..pipeline import Pipeline
 from ..settings import Settings

@@ -6,7 +6,7 @@ import pytest
 from fastapi import APIRouter, Depends
 
 from gateway.gates import Anyone, Gate
-from gateway.inbound import create_api
+from gateway.inbound.api import create_api
 
 
 def gated(*gates: Gate) -> APIRouter:

@@ -30,8 +30,8 @@ from gateway.admin.routers import admin_routers
 from gateway.admin.sessions import Sessions
 from gateway.admin.throttle import Throttle
 from gateway.admin.tokens import Tokens
-from gateway.inbound import create_api
 from gateway.inbound.addresses import ClientAddresses
+from gateway.inbound.api import create_api
 from gateway.limits import PlanSettings
 from gateway.store.audit import AuditLog
 from gateway.store.database import Database

@@ -10,7 +10,7 @@ from gateway.admin.actor import Actor, Role
 from gateway.admin.gates import RoleGate
 from gateway.admin.tenants import NewTenant, create_tenant
 from gateway.contract.errors import InvalidKey
-from gateway.inbound import create_api
+from gateway.inbound.api import create_api
 from tests.support.administration import BOOTSTRAP, FILE_KEY, PASSWORD, PEPPERS, Office
 
 KEY = Key.generate(Random(1)).reveal()

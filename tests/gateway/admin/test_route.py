@@ -9,7 +9,7 @@ from starlette.types import Message
 
 from gateway.admin.route import MAX_BODY, AdminRoute
 from gateway.gates import Anyone
-from gateway.inbound import create_api
+from gateway.inbound.api import create_api
 
 
 class Sent(BaseModel):

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from gateway.contract.errors import LimitExceeded, UnknownModel
 from gateway.gates import Anyone
-from gateway.inbound import Edge, create_api
+from gateway.inbound.api import create_api
+from gateway.inbound.edge import Edge
 from tests.support.application import client
 
 MAX = 300

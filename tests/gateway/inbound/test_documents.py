@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from gateway.app import Gateway
-from gateway.inbound import INFERENCE, Edge
 from gateway.inbound.documents import openapi
+from gateway.inbound.edge import Edge
+from gateway.inbound.routes import INFERENCE
 from tests.support.application import CHAT, CONFIG, TOKEN, built, client
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}

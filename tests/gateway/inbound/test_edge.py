@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from gateway.app import Gateway
-from gateway.inbound import Edge
+from gateway.inbound.edge import Edge
 from tests.support.application import (
     CHAT,
     CHAT_PATH,

@@ -13,7 +13,10 @@ from pydantic import SecretStr
 from gateway.access import Access, ConfiguredKeys, Peppers, TenantSettings
 from gateway.app import Gateway
 from gateway.gates import Gate, api_routes, gates_of
-from gateway.inbound import INFERENCE, CallerGate, Edge, OperatorGate, create_api
+from gateway.inbound.api import create_api
+from gateway.inbound.edge import Edge
+from gateway.inbound.gates import CallerGate, OperatorGate
+from gateway.inbound.routes import INFERENCE
 from tests.support.application import (
     CHAT,
     KEY,

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.app import Gateway
-from gateway.inbound import Inference
-from gateway.inbound.openai import _header_text
+from gateway.inbound.openai import Inference, _header_text
 from gateway.pipeline import Pipeline
 from tests.support.application import (
     CHAT,

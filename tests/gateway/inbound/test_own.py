@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from gateway.access import Access, Caller, ConfiguredKeys, Peppers
-from gateway.inbound import CallerGate, create_api
+from gateway.inbound.api import create_api
+from gateway.inbound.gates import CallerGate
 from gateway.inbound.own import MOST, own_router
 from gateway.limits import Limit, Standing
 from gateway.limits.model import AtOnce, Calendar, Sliding

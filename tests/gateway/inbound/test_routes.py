@@ -1,7 +1,7 @@
 from typing import get_args
 
 from gateway.contract.provider import Operation
-from gateway.inbound import INFERENCE
+from gateway.inbound.routes import INFERENCE
 
 
 def test_every_operation_has_one_route_and_every_route_one_path() -> None:

@@ -3,8 +3,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from gateway.inbound import HttpSettings, OpsSettings
-from gateway.inbound.settings import CorsSettings
+from gateway.inbound.settings import CorsSettings, HttpSettings, OpsSettings
 
 
 def test_the_defaults_open_nothing() -> None:

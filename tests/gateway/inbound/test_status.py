@@ -2,7 +2,7 @@ import pytest
 
 from gateway import __version__
 from gateway.health import State, TargetHealth
-from gateway.inbound import GatewayStatus
+from gateway.inbound.status import GatewayStatus
 
 
 class World:

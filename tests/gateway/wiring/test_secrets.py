@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import Settings, StartRefused
-from gateway.wiring import peppers_of, secrets_of
+from gateway.wiring.secrets import peppers_of, secrets_of
 from tests.support.application import KEY, NARROW_KEY, TOKEN, configured, settings
 
 CONFIG = """\
