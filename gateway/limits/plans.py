@@ -22,12 +22,15 @@ _log = structlog.get_logger()
 
 
 class PlanMissing(GatewayError):
-    """The caller's plan is not known here; without its limits nothing is admitted."""
+    """
+    The caller's plan is not known here; without its limits nothing is admitted. One that was just
+    made is known within a second.
+    """
 
-    status, type, code = 503, "server_error", "plan_missing"
+    status, type, code, retryable = 503, "server_error", "plan_missing", True
 
     def __init__(self) -> None:
-        super().__init__("The limits of this key are not known at the moment.")
+        super().__init__("The limits of this key are not known at the moment.", retry_after=1.0)
 
 
 class Plans:

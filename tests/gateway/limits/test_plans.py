@@ -113,7 +113,7 @@ def test_a_plan_that_is_not_known_admits_nobody_and_is_logged_once() -> None:
                 plans.limits_of(caller, "chat")
 
     assert (refusal.value.status, refusal.value.code) == (503, "plan_missing")
-    assert not refusal.value.retryable
+    assert (refusal.value.retryable, refusal.value.retry_after) == (True, 1.0)
     assert [line["plan"] for line in lines] == ["unheard-of"]
     assert "unheard-of" not in refusal.value.message
 
