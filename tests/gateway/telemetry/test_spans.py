@@ -308,7 +308,7 @@ async def test_a_bad_collector_costs_spans_that_are_counted_and_no_time(
     assert await closed(spans) < 2.5
     counts = spans.counts()
     assert counts["exported"] == 0
-    assert counts["dropped"] > 8000
+    assert counts["dropped"] > 5000
     assert counts["dropped"] + counts["failed"] <= 9000
 
 
