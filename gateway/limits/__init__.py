@@ -20,7 +20,7 @@ from .headers import ratelimit_headers
 from .limiter import Books, Limiter, Spent
 from .memory import MemoryLimiter
 from .model import Amounts, Ask, Limit, Measure, OnStoreError, Reservation, Standing
-from .plans import Levels, PlanMissing, Plans, has_money
+from .plans import Levels, PlanMissing, Plans
 from .refusal import BudgetSpent, LimitReached
 from .settings import LimitsSettings, PlanSettings, QuotaSettings, budgets, limits_of, rates
 
@@ -34,7 +34,6 @@ __all__ = [
     "Plans",
     "Levels",
     "PlanMissing",
-    "has_money",
     "Amounts",
     "Ask",
     "Limit",

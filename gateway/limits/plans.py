@@ -4,7 +4,7 @@ Which limits apply to a caller: those of each of its levels, tenant, project and
 Hot: one dictionary look-up a request; the limits themselves are made once for each caller.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import structlog
 
@@ -83,8 +83,3 @@ class Plans:
                 _log.error("plan_missing", plan=name, effect="its callers are refused")
             raise PlanMissing
         return plan
-
-
-def has_money(limits: Iterable[Limit]) -> bool:
-    """Whether any of them is a budget."""
-    return any(limit.measure == "money" for limit in limits)

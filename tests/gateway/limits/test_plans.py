@@ -13,7 +13,6 @@ from gateway.limits import (
     MemoryLimiter,
     Plans,
     PlanSettings,
-    has_money,
     limits_of,
 )
 from gateway.limits import plans as plans_module
@@ -124,12 +123,6 @@ def test_plans_do_not_change_behind_their_back() -> None:
     written.clear()
 
     assert plans.limits_of((("tenant:acme", "small"),), "chat")
-
-
-def test_budgets_are_told_from_other_limits() -> None:
-    assert has_money(limits("paid"))
-    assert not has_money(limits("large"))
-    assert not has_money(())
 
 
 @pytest.mark.parametrize(
