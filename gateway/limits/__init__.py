@@ -12,9 +12,7 @@ from .estimate import (
     MARGIN,
     choices,
     named_cap,
-    output_tokens,
     prompt_tokens,
-    reserved_tokens,
 )
 from .headers import ratelimit_headers
 from .limiter import Books, Limiter, Spent
@@ -51,9 +49,7 @@ __all__ = [
     "ratelimit_headers",
     "input_bound",
     "prompt_tokens",
-    "output_tokens",
     "named_cap",
     "choices",
-    "reserved_tokens",
     "MARGIN",
 ]

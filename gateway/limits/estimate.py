@@ -39,12 +39,6 @@ TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text", "thinkin
 _MEDIA = "data:"
 
 
-def reserved_tokens(operation: Operation, body: Mapping[str, Any], max_output: int | None) -> int:
-    """What to reserve: the prompt, the cap of the answer, and the margin on it."""
-    output = output_tokens(operation, body, max_output)
-    return prompt_tokens(operation, body) + output + (MARGIN if output else 0)
-
-
 def prompt_tokens(operation: Operation, body: Mapping[str, Any]) -> int:
     """An estimate, at least 1; exact where the request holds token ids. Never raises."""
     tokens, size = 0, 0
@@ -62,16 +56,6 @@ def prompt_tokens(operation: Operation, body: Mapping[str, Any]) -> int:
         else:
             tokens += _other(item, waiting)
     return max(1, tokens + -(-size // BYTES_PER_TOKEN))
-
-
-def output_tokens(operation: Operation, body: Mapping[str, Any], max_output: int | None) -> int:
-    """
-    The most tokens that the answer may have: choices times the cap of each.
-
-    `max_output` is the model's own cap, which holds where the request names none; 0 where
-    neither is set. Never raises.
-    """
-    return choices(operation, body) * (named_cap(operation, body) or max_output or 0)
 
 
 def named_cap(operation: Operation, body: Mapping[str, Any]) -> int:

@@ -94,11 +94,6 @@ class PlanSettings(QuotaSettings):
     )
     on_store_error: OutageSettings = Field(default=OutageSettings())
 
-    @property
-    def quotas(self) -> tuple[QuotaSettings, ...]:
-        """The plan's own limits and those of single models."""
-        return (self, *self.models.values())
-
 
 class LimitsSettings(BaseModel):
     """How limits are kept on Redis."""

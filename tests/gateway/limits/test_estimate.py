@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 from gateway.contract.provider import Operation
 from gateway.limits.estimate import (
     BYTES_PER_TOKEN,
-    MARGIN,
     MESSAGE,
     PART,
-    output_tokens,
+    choices,
+    named_cap,
     prompt_tokens,
-    reserved_tokens,
 )
 
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -44,12 +43,11 @@ def prompt(body: dict[str, Any]) -> int:
 
 
 @settings(max_examples=60, deadline=None)
-@given(OPERATIONS, st.dictionaries(st.sampled_from(FIELDS), JSON), st.integers(0, 9) | st.none())
-def test_any_json_has_an_estimate(
-    operation: Operation, body: dict[str, Any], cap: int | None
-) -> None:
+@given(OPERATIONS, st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_any_json_has_an_estimate(operation: Operation, body: dict[str, Any]) -> None:
     assert prompt_tokens(operation, body) >= 1
-    assert output_tokens(operation, body, cap) >= 0
+    assert named_cap(operation, body) >= 0
+    assert choices(operation, body) >= (operation != "embedding")
 
 
 @given(st.text(), st.text())
@@ -134,15 +132,4 @@ def test_token_ids_are_counted(ids: list[Any], tokens: int) -> None:
 def test_an_answer_is_capped_for_each_choice_of_each_prompt(
     operation: Operation, body: dict[str, Any], tokens: int
 ) -> None:
-    assert output_tokens(operation, body, 100) == tokens
-
-
-def test_no_cap_anywhere_reserves_no_output() -> None:
-    assert output_tokens("chat", {}, None) == 0
-
-
-def test_what_is_reserved_is_prompt_and_cap_and_margin() -> None:
-    body = chat("hello")
-
-    assert reserved_tokens("chat", body, 100) == prompt(body) + 100 + MARGIN
-    assert reserved_tokens("embedding", {"input": [1, 2]}, 100) == 2
+    assert choices(operation, body) * (named_cap(operation, body) or 100) == tokens
