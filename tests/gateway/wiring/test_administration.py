@@ -18,10 +18,11 @@ from tests.support.application import (
     client,
     running,
 )
-from tests.support.simulator import running_simulator
+from tests.support.simulator import eventually, running_simulator
 
 PLANS = "/admin/v1/plans"
 TENANTS = "/admin/v1/tenants"
+LEDGER = "/admin/v1/ledger?tenant=acme"
 
 
 @pytest.fixture
@@ -162,3 +163,33 @@ async def test_what_scrapes_the_metrics_administers_nothing(tmp_path: Path) -> N
         answers = [(await http.get(path)).status_code for path in ("/metrics", PLANS)]
 
     assert answers == [200, 401]
+
+
+@pytest.mark.parametrize(("policy", "is_cut"), [("cut", True), ("finish", False)])
+async def test_a_stream_of_a_key_that_is_disabled_ends_as_the_configuration_says(
+    tmp_path: Path, policy: str, is_cut: bool
+) -> None:
+    text = CONFIG + f"access: {{on_revoke: {policy}}}\n"
+    async with (
+        running_simulator(answer_tokens=50, tokens_per_second=25) as sim,
+        running(tmp_path, text, sim=sim.url) as gateway,
+        client(gateway, key=TOKEN) as admin,
+    ):
+        key = await key_of_a_new_tenant(admin)
+        await settled(gateway, key, 200)
+        async with client(gateway, key=key) as http, asyncio.TaskGroup() as tasks:
+            streaming = tasks.create_task(http.post(CHAT_PATH, json={**CHAT, "stream": True}))
+            await eventually(lambda: sim.state()["running"] == 1, within=5)
+            body, insist = {"disabled": True}, {"if-match": "*"}
+            path = f"{TENANTS}/acme/keys/{key[3:15]}"
+            assert (await admin.patch(path, json=body, headers=insist)).status_code == 200
+        answer = streaming.result()
+        await settled(gateway, key, 401)
+        async with asyncio.timeout(5):
+            while len(rows := (await admin.get(LEDGER)).json()["data"]) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    assert answer.status_code == 200
+    assert ("access_revoked" in answer.text) is is_cut
+    assert ("[DONE]" in answer.text) is not is_cut
+    assert rows[0]["outcome"] == ("cut" if is_cut else "ok")
