@@ -90,6 +90,10 @@ class Change(View):
         await self.audit.append(self.connection, event)
 
 
+def _nobody_waits() -> None:
+    """What a command changes is read by others, in their own time."""
+
+
 class Administration:
     """Opens views and changes over one database."""
 
@@ -100,8 +104,11 @@ class Administration:
         *,
         configured: Callable[[], Configured],
         now: Callable[[], datetime],
+        committed: Callable[[], None] = _nobody_waits,
     ) -> None:
+        """`committed` is called after each change."""
         self.now = now
+        self._committed = committed
         self._database = database
         self._audit = audit
         self._configured = configured
@@ -128,3 +135,4 @@ class Administration:
         async with self._database.writing() as connection:
             await connection.execute(select(audit_head.c.seq).with_for_update())
             yield Change(connection, actor, self.now(), self._configured(), self._audit)
+        self._committed()

@@ -9,6 +9,7 @@ which makes a change known everywhere within a second of its commit, with or wit
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -60,6 +61,7 @@ class Feed:
         self._fresh = 0.0
         self._is_lost = False
         self._reading = asyncio.Lock()
+        self._is_due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def subscribe(self, callback: Callable[[Changes], None]) -> None:
@@ -69,6 +71,10 @@ class Feed:
         It must not raise: the loop's handler would hear of it, and the batch not come again.
         """
         self._subscribers.append(callback)
+
+    def hasten(self) -> None:
+        """Something was committed here: read on now rather than when it is time."""
+        self._is_due.set()
 
     def stale_for(self) -> float:
         """Seconds since everything that was committed was known here, or since the opening."""
@@ -134,7 +140,10 @@ class Feed:
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(self._every)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._every):
+                    await self._is_due.wait()
+            self._is_due.clear()
             try:
                 await self.poll()
             except StoreUnavailable:

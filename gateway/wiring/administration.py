@@ -26,7 +26,11 @@ def administration_of(
 ) -> Parts:
     """What is administered is in the stores; what the configuration says is shown beside it."""
     administration = Administration(
-        stores.database, stores.audit, configured=lambda: _configured(config()), now=_now
+        stores.database,
+        stores.audit,
+        configured=lambda: _configured(config()),
+        now=_now,
+        committed=stores.feed.hasten,
     )
     passwords = Passwords()
     tokens = Tokens(_signing(settings.jwt_secret), now=_now, new_id=lambda: uuid4().hex)

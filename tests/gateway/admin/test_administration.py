@@ -101,3 +101,23 @@ async def test_without_the_database_neither_opens() -> None:
             with pytest.raises(StoreUnavailable):
                 async with open_(OWNER):
                     pytest.fail("it was opened")
+
+
+async def test_only_what_was_committed_is_told_of(database: Database) -> None:
+    told: list[int] = []
+    administration = Administration(
+        database,
+        AuditLog.of(b"a secret of the test's own"),
+        configured=lambda: CONFIGURED,
+        now=lambda: START,
+        committed=lambda: told.append(1),
+    )
+
+    with pytest.raises(NotFound):
+        async with administration.writing(OWNER):
+            raise NotFound("tenant")
+    assert told == []
+    async with administration.writing(OWNER) as change:
+        await create_tenant(change, NewTenant(id="acme"))
+        assert told == []
+    assert told == [1]

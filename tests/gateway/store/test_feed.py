@@ -259,3 +259,12 @@ async def test_a_feed_opened_in_an_outage_tells_of_everything_afterwards(
             copy = Copy(feed)
             server.start()
             await copy.has("k1", "k2")
+
+
+async def test_a_feed_that_is_hastened_tells_before_it_is_time(database: Database) -> None:
+    async with Feed(database, every=3600) as feed:
+        copy = Copy(feed)
+        for name in ("first", "second"):
+            await _change(database, name)
+            feed.hasten()
+            await copy.has(name)

@@ -178,8 +178,9 @@ async def test_a_stream_of_a_key_that_is_disabled_ends_as_the_configuration_says
         key = await key_of_a_new_tenant(admin)
         await settled(gateway, key, 200)
         async with client(gateway, key=key) as http, asyncio.TaskGroup() as tasks:
+            before = sim.state()["completion_tokens"]
             streaming = tasks.create_task(http.post(CHAT_PATH, json={**CHAT, "stream": True}))
-            await eventually(lambda: sim.state()["running"] == 1, within=5)
+            await eventually(lambda: sim.state()["completion_tokens"] > before + 5, within=5)
             body, insist = {"disabled": True}, {"if-match": "*"}
             path = f"{TENANTS}/acme/keys/{key[3:15]}"
             assert (await admin.patch(path, json=body, headers=insist)).status_code == 200
