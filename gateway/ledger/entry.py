@@ -38,8 +38,11 @@ class BrokenEntry(ValueError):
     """What came out of a queue is no row; the message says why and holds nothing of it."""
 
 
-def note_of(record: Record) -> bytes:
-    """Whose request it is, as far as is known before it is admitted."""
+def note_of(record: Record, *, prompt_tokens: int = 0, priced: bool = False) -> bytes:
+    """
+    Whose request it is, as far as is known before it is admitted; `prompt_tokens` is the estimate
+    where there is one, `priced` says whether the target that it is meant for has a price.
+    """
     return _packed(
         {
             "request_id": record.request_id,
@@ -50,8 +53,8 @@ def note_of(record: Record) -> bytes:
             "operation": record.operation,
             "model": record.model[:200],
             "stream": record.stream,
-            "prompt_tokens": record.prompt_tokens,
-            "priced": record.priced,
+            "prompt_tokens": prompt_tokens,
+            "priced": priced,
             "client_request_id": record.client_request_id[:64] or None,
             "tags": record.tags,
         }

@@ -58,9 +58,11 @@ class Account:
         record, reckoning = self._record, self.reckoning
         self._price = _first_price(reckoning, queue)
         ask = reckoning.ask(self._price)
+        priced = self._price is not None and self._price is not FREE
+        note = note_of(record, prompt_tokens=reckoning.estimated, priced=priced)
         try:
             reservation = await self._limiter.reserve(
-                record.request_id, tenant, limits, ask, note=note_of(record)
+                record.request_id, tenant, limits, ask, note=note
             )
         except LimitReached as refusal:
             self.standings = refusal.standings

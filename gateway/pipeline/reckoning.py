@@ -119,6 +119,11 @@ class Reckoning:
             least=self.least,
         )
 
+    @property
+    def estimated(self) -> int:
+        """The prompt's tokens if they were estimated, else 0."""
+        return self._prompt or 0
+
     def prompt(self) -> int:
         """The prompt's tokens, estimated."""
         if self._prompt is None:

@@ -81,7 +81,8 @@ def test_whatever_a_strangers_provider_left_in_a_record_its_row_is_kept(made: Re
 def test_a_provisional_row_charges_what_the_limits_were_charged(
     made: Record, tokens: int, cost: int
 ) -> None:
-    row = provisional_of(note_of(made), tokens, cost)
+    note = note_of(made, prompt_tokens=made.prompt_tokens, priced=made.priced)
+    row = provisional_of(note, tokens, cost)
 
     assert row.provisional
     assert row.prompt_tokens + row.completion_tokens == tokens

@@ -16,7 +16,7 @@ from gateway.contract.errors import (
     ProviderRefused,
 )
 from gateway.contract.provider import Usage
-from gateway.limits import input_bound
+from gateway.limits import input_bound, prompt_tokens
 from gateway.pipeline import Tariff
 from gateway.pipeline.account import ABSURD
 from gateway.pricing import ModelUnpriced, Price, Prices, Rates
@@ -300,11 +300,13 @@ async def test_progress_is_what_has_passed_so_far() -> None:
 
 
 async def test_the_note_says_whose_request_it_is_before_it_is_admitted() -> None:
-    bench = pipeline_of(GOOD, tariff=priced(a=CHEAP))
+    plan = {"tokens": "100000/minute"}
+    bench = pipeline_of(GOOD, plan=plan, tariff=priced(a=CHEAP))
 
     await bench.ask()
 
     [note] = [json.loads(each) for each in bench.limiter.notes]
+    assert (note["prompt_tokens"], note["priced"]) == (prompt_tokens("chat", body()), True)
     assert (note["tenant"], note["model"], note["request_id"]) == (
         "acme",
         "chat",
