@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +10,13 @@ from sqlalchemy import delete, insert
 from gateway.limits import PlanSettings
 from gateway.store.database import Database
 from gateway.store.feed import Changed
+from gateway.store.migrate import migrate
 from gateway.store.tables import plans
 from gateway.wiring.plan_book import PlanBook
 from tests.support.databases import database as database
 from tests.support.databases import database_url as database_url
 from tests.support.databases import postgres_server as postgres_server
+from tests.support.postgres_server import PostgresServer
 from tests.support.records import AT
 from tests.support.simulator import eventually
 
@@ -82,10 +83,19 @@ async def test_a_plan_that_can_not_be_read_is_missing_and_told(
     assert "plan_unreadable" in capsys.readouterr().out
 
 
-async def test_a_store_that_is_not_there_yet_is_asked_again(tmp_path: Path) -> None:
-    told = Told()
-    async with (
-        Database("postgresql://nobody:x@127.0.0.1:9/none?sslmode=disable", timeout=0.2) as nowhere,
-        PlanBook({}, nowhere, told),
-    ):
-        assert told.times == 0
+async def test_a_store_that_is_not_there_yet_is_asked_again() -> None:
+    server, told = PostgresServer(), Told()
+    try:
+        await asyncio.to_thread(server.start)
+        url = server.url_of(await asyncio.to_thread(server.new_database))
+        await migrate(url)
+        async with Database(url) as database:
+            await keep(database, "gold", requests="100/minute")
+        await asyncio.to_thread(server.kill)
+
+        async with Database(url, timeout=1.0) as database, PlanBook({}, database, told):
+            assert told.times == 0
+            await asyncio.to_thread(server.start)
+            await eventually(lambda: told.requests == {"gold": "100/minute"}, within=20)
+    finally:
+        await asyncio.to_thread(server.close)
