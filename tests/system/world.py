@@ -58,8 +58,9 @@ class Server:
         return self.printed.read_text()
 
     def records(self, event: str = "request") -> list[Json]:
-        """The JSON lines of one event that it has printed."""
-        lines = [line for line in self.output.splitlines() if line.startswith("{")]
+        """The JSON lines of one event that it has printed; what it is just writing is none yet."""
+        written = self.output.rpartition("\n")[0]
+        lines = [line for line in written.splitlines() if line.startswith("{")]
         return [told for line in lines if (told := json.loads(line)).get("event") == event]
 
     def told(self, count: int) -> list[Json]:
