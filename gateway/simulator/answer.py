@@ -83,10 +83,15 @@ class Model:
             )
         return min(asked or left, left)
 
-    def speak(self, body: Sampled, prompt: str, *, room: int, index: int) -> Choice:
-        """Plain text."""
-        natural = room if body.ignore_eos else max(self.answer_tokens, body.min_tokens or 0)
-        pieces = say(self.seed, prompt, index=index, tokens=min(natural, room))
+    def speak(
+        self, body: Sampled, prompt: str, *, room: int, index: int, begun: str | None = ""
+    ) -> Choice:
+        """
+        Plain text; `begun` is what the prompt has of it already, None where that can't be told.
+        """
+        left = self.answer_tokens - len(split(begun or ""))
+        natural = room if body.ignore_eos else max(left, body.min_tokens or 0)
+        pieces = say(self.seed, prompt, index=index, tokens=min(natural, room), goes_on=begun != "")
         cut = body.ignore_eos or natural > room
         return _stopped(pieces, body.stops(), "length" if cut else "stop")
 
@@ -104,7 +109,7 @@ class Model:
         if options:
             drawn = digest(self.seed, prompt, index=index, size=1)[0]
             return _cut(options[drawn % len(options)], room, "stop")
-        return self.speak(body, prompt, room=room, index=index)
+        return self.speak(body, prompt, room=room, index=index, begun=body.begun())
 
     def _json(self, schema: dict[str, JsonValue], prompt: str, index: int) -> str:
         drawn = digest(self.seed, prompt, index=index, size=256)

@@ -119,7 +119,7 @@ def completion_reply(
         raise Refused(400, f"At most {MAX_CHOICES} choices in one request.", param="prompt")
     counts = [len(split(prompt)) for prompt in prompts]
     choices = [
-        model.speak(body, prompt, room=model.room(tokens, body.max_tokens), index=index)
+        model.speak(body, prompt, room=model.room(tokens, body.max_tokens), index=index, begun=None)
         for prompt, tokens in zip(prompts, counts, strict=True)
         for index in range(choices_each)
     ]

@@ -2,7 +2,8 @@
 The requests that vLLM reads, as far as they change what the simulator answers.
 
 Unknown fields are ignored, as vLLM ignores them. Prompts are rendered here, by one made-up chat
-template, so that the chat endpoint and `/tokenize` count the same tokens.
+template, so that the chat endpoint and `/tokenize` count the same tokens. As many templates do, it
+trims white space off the end of a message that is to be continued.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -111,7 +112,30 @@ class Sampled(_Read):
         return [text for text in given if text]
 
 
-class ChatBody(Sampled):
+class Turns(_Read):
+    """How a conversation ends: with the head of an answer, or open, in the midst of one."""
+
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+
+    @model_validator(mode="after")
+    def _is_one_or_the_other(self) -> Self:
+        if self.continue_final_message and self.add_generation_prompt:
+            raise ValueError(
+                "Cannot set both `continue_final_message` and `add_generation_prompt` to True."
+            )
+        return self
+
+    def rendered(self, messages: list[Message], tools: list[Tool] | None) -> str:
+        """What a model reads."""
+        offered = [tool.function.model_dump() for tool in tools or ()]
+        turns = render(messages, offered)
+        if self.continue_final_message:
+            return turns.rstrip()
+        return f"{turns}<|assistant|>\n" if self.add_generation_prompt else turns
+
+
+class ChatBody(Sampled, Turns):
     """`POST /v1/chat/completions`."""
 
     messages: list[Message] = Field(min_length=1)
@@ -132,10 +156,19 @@ class ChatBody(Sampled):
                 raise ValueError("When using `tool_choice`, `tools` must be set.")
         return self
 
+    @model_validator(mode="after")
+    def _has_what_it_continues(self) -> Self:
+        if self.continue_final_message and self.messages[-1].content is None:
+            raise ValueError("The final message has no `content` to continue.")
+        return self
+
     def prompt(self) -> str:
         """What the model reads."""
-        offered = [tool.function.model_dump() for tool in self.tools or ()]
-        return render(self.messages, offered)
+        return self.rendered(self.messages, self.tools)
+
+    def begun(self) -> str:
+        """What of the answer there is already."""
+        return self.messages[-1].text().rstrip() if self.continue_final_message else ""
 
 
 class CompletionBody(Sampled):
@@ -155,7 +188,7 @@ class EmbeddingBody(_Read):
     dimensions: int | None = Field(default=None, ge=1, le=4096)
 
 
-class TokenizeBody(_Read):
+class TokenizeBody(Turns):
     """`POST /tokenize`: a prompt, or messages as chat takes them."""
 
     model: str | None = None
@@ -174,8 +207,7 @@ class TokenizeBody(_Read):
         """What is to be split."""
         if self.prompt is not None:
             return self.prompt
-        offered = [tool.function.model_dump() for tool in self.tools or ()]
-        return render(self.messages or [], offered)
+        return self.rendered(self.messages or [], self.tools)
 
 
 class DetokenizeBody(_Read):
@@ -186,10 +218,10 @@ class DetokenizeBody(_Read):
 
 
 def render(messages: list[Message], tools: list[dict[str, Any]]) -> str:
-    """The chat template: every turn under its role, then the assistant's turn begins."""
+    """The chat template: every turn under its role."""
     turns = [f"<|{message.role}|>\n{message.text()}\n" for message in messages]
     offered = f"<|tools|>\n{_json(tools)}\n" if tools else ""
-    return f"{offered}{''.join(turns)}<|assistant|>\n"
+    return offered + "".join(turns)
 
 
 def _part(part: dict[str, JsonValue]) -> str:

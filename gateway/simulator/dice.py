@@ -8,6 +8,7 @@ test can foretell an answer. Nothing here is fit for keeping a secret.
 from collections.abc import Iterator
 from hashlib import shake_128
 from itertools import count
+from zlib import crc32
 
 
 def digest(seed: int, words: str, *, index: int = 0, size: int) -> bytes:
@@ -15,6 +16,28 @@ def digest(seed: int, words: str, *, index: int = 0, size: int) -> bytes:
     source = shake_128(b"%d/%d/" % (seed, index))
     source.update(words.encode("utf-8", "surrogatepass"))
     return source.digest(size)
+
+
+class Walk:
+    """
+    A step for whatever was said so far, a byte each: whoever has heard the same words goes on in
+    the same way, however often he paused.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, seed: int, words: str, *, index: int = 0) -> None:
+        self._state = crc32(
+            words.encode("utf-8", "surrogatepass"), crc32(b"%d/%d/" % (seed, index))
+        )
+
+    def step(self) -> int:
+        """Where it goes from here, 0 to 255."""
+        return (self._state * 0x9E3779B1 >> 24) & 0xFF
+
+    def hear(self, words: str) -> None:
+        """More was said."""
+        self._state = crc32(words.encode(), self._state)
 
 
 def fractions(seed: int) -> Iterator[float]:

@@ -8,7 +8,7 @@ pieces it was made of: usage counted from the text and usage counted from the st
 
 import re
 
-from .dice import digest
+from .dice import Walk
 
 _PIECE = re.compile(r" ?[!-~]{1,5}|[\s\S]")
 
@@ -64,10 +64,17 @@ def _piece(number: int) -> str:
     return raw[1:].decode()
 
 
-def say(seed: int, prompt: str, *, index: int = 0, tokens: int) -> list[str]:
-    """The first `tokens` tokens of the answer to a prompt: a longer answer only goes on."""
-    if tokens < 1:
-        return []
-    pieces = [_VOCABULARY[byte] for byte in digest(seed, prompt, index=index, size=tokens)]
-    pieces[0] = pieces[0].lstrip(" ")
+def say(seed: int, prompt: str, *, index: int = 0, tokens: int, goes_on: bool = False) -> list[str]:
+    """
+    The first `tokens` tokens of what follows a prompt. A longer answer only goes on, and so does
+    one to a prompt with the beginning of the answer at its end; `goes_on` says that it has one.
+    """
+    walk = Walk(seed, prompt, index=index)
+    pieces = []
+    for number in range(tokens):
+        piece = _VOCABULARY[walk.step()]
+        if not number and not goes_on:
+            piece = piece.lstrip(" ")
+        walk.hear(piece)
+        pieces.append(piece)
     return pieces

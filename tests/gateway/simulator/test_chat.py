@@ -112,3 +112,38 @@ def test_an_aborted_reply_says_so_in_every_choice() -> None:
 
     assert aborted.finishes == ("abort", "abort")
     assert aborted.completion_tokens == 6
+
+
+def begun(text: str, spent: int, limit: int) -> dict[str, Any]:
+    """What asks for the rest of an answer."""
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": text}]
+    return {
+        "messages": turns,
+        "continue_final_message": True,
+        "add_generation_prompt": False,
+        "max_tokens": limit - spent,
+    }
+
+
+@given(limit=st.integers(2, 15), data=st.data())
+def test_an_answer_and_its_continuation_are_the_whole_answer(
+    limit: int, data: st.DataObject
+) -> None:
+    whole = reply(max_tokens=limit).choices[0]
+    spent = data.draw(st.integers(1, min(9, limit - 1)))
+    pieces = whole.pieces[:spent]
+    while pieces[-1].isspace():
+        pieces = pieces[:-1]
+
+    rest = reply(**begun("".join(pieces), len(pieces), limit)).choices[0]
+
+    assert [*pieces, *rest.pieces] == list(whole.pieces)
+    assert rest.finish == whole.finish
+
+
+def test_an_answer_that_was_all_there_goes_on_with_its_end() -> None:
+    whole = reply().choices[0]
+
+    rest = reply(**begun(whole.text, 10, 100)).choices[0]
+
+    assert (rest.text, rest.finish, rest.tokens) == ("", "stop", 0)

@@ -70,3 +70,15 @@ def test_an_aborted_reply_says_so() -> None:
 def test_what_cannot_be_answered_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(Refused):
         reply(**wrong)
+
+
+@given(limit=st.integers(2, 10), spent=st.integers(1, 9))
+def test_a_prompt_with_the_beginning_of_its_answer_is_answered_with_the_rest(
+    limit: int, spent: int
+) -> None:
+    spent = min(spent, limit - 1)
+    whole = reply(max_tokens=limit).choices[0]
+
+    rest = reply(prompt="Once" + "".join(whole.pieces[:spent]), max_tokens=limit - spent)
+
+    assert [*whole.pieces[:spent], *rest.choices[0].pieces] == list(whole.pieces)

@@ -54,3 +54,38 @@ def test_tokenize_reads_the_prompt_that_chat_reads() -> None:
 def test_a_parameter_that_vllm_refuses_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         chat(**wrong)
+
+
+BEGUN = [*HELLO, {"role": "assistant", "content": "A lock"}]
+OPEN = {"continue_final_message": True, "add_generation_prompt": False}
+
+
+def test_an_answer_that_has_begun_is_left_open() -> None:
+    assert chat(messages=BEGUN, **OPEN).prompt() == chat().prompt() + "A lock"
+    assert chat(messages=BEGUN).prompt().endswith("A lock\n<|assistant|>\n")
+    assert chat(messages=BEGUN, add_generation_prompt=False).prompt().endswith("A lock\n")
+
+
+def test_white_space_at_the_end_of_what_has_begun_is_trimmed() -> None:
+    spaced = [*HELLO, {"role": "assistant", "content": "A lock \n\n"}]
+
+    assert chat(messages=spaced, **OPEN).prompt() == chat().prompt() + "A lock"
+
+
+def test_tokenize_leaves_it_open_too() -> None:
+    asked = {"messages": BEGUN, **OPEN}
+
+    assert TokenizeBody.model_validate(asked).text() == chat(**asked).prompt()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"continue_final_message": True, "add_generation_prompt": True},
+        {"continue_final_message": True},
+        {"messages": [{"role": "assistant", "content": None}], **OPEN},
+    ],
+)
+def test_what_can_not_be_continued_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        chat(**{"messages": BEGUN, **wrong})

@@ -1,6 +1,9 @@
 from itertools import islice
 
-from gateway.simulator.dice import digest, fractions
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.simulator.dice import Walk, digest, fractions
 
 
 def test_the_same_seed_and_words_give_the_same_bytes() -> None:
@@ -24,3 +27,21 @@ def test_fractions_are_repeatable_and_spread_over_the_unit_interval() -> None:
     assert drawn == list(islice(fractions(7), 2000))
     assert all(0 <= number < 1 for number in drawn)
     assert 0.45 < sum(drawn) / len(drawn) < 0.55
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.data())
+def test_a_walk_goes_where_the_words_lead_however_they_were_cut(
+    words: str, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(words)))
+    one, two = Walk(3, words, index=1), Walk(3, words[:cut], index=1)
+
+    two.hear(words[cut:])
+
+    assert one.step() == two.step()
+
+
+def test_walks_go_everywhere() -> None:
+    steps = {Walk(0, str(number)).step() for number in range(5000)}
+
+    assert steps == set(range(256))

@@ -38,3 +38,13 @@ def test_a_longer_answer_only_goes_on() -> None:
 def test_what_is_no_token_id_is_refused(number: int) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the type is the promise
         detokenize([number])
+
+
+@given(seed=st.integers(0, 9), prompt=TEXT, said=st.integers(1, 60), more=st.integers(0, 60))
+def test_an_answer_goes_on_from_its_own_beginning(
+    seed: int, prompt: str, said: int, more: int
+) -> None:
+    whole = say(seed, prompt, tokens=said + more)
+
+    begun = prompt + "".join(whole[:said])
+    assert say(seed, begun, tokens=more, goes_on=True) == whole[said:]
