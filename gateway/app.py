@@ -8,9 +8,10 @@ threads and stores open when the server starts the lifespan and close in reverse
 import asyncio
 import gc
 import os
+import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -23,16 +24,14 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from . import __version__
-from .access import Access, Failures, Peppers
-from .access.holders import Holders
-from .config import Config, load
+from .access import Holders, Peppers
+from .config import Config
 from .contract.errors import AccessRevoked, Draining
-from .health import Health
+from .health import Health, Probes
 from .inbound.status import GatewayStatus
 from .limits import Plans, PlanSettings
-from .pipeline import Pipeline, Snapshot, Tariff, Tools
+from .pipeline import Pipeline, Tools
 from .registry import Registry
-from .routing import Routes
 from .server import Listener, Patience, bind, serve_listeners
 from .settings import Settings
 from .telemetry.context import PassedOn, is_wanted
@@ -41,12 +40,16 @@ from .telemetry.metrics import Metrics
 from .telemetry.redaction import Redaction
 from .telemetry.sink import LogSink
 from .upstream import RelayTransport, Upstream
-from .wiring.administration import administration_of
+from .wiring.administration import administration_of, reloaded
 from .wiring.gauges import watch
-from .wiring.price_lists import public_lists
+from .wiring.probes import asking
+from .wiring.reload import Reload
 from .wiring.secrets import peppers_of, secrets_of
+from .wiring.snapshots import Ready, Snapshots
+from .wiring.source import Loaded, Loader, Source
 from .wiring.stores import Stores
 from .wiring.surfaces import Surfaces
+from .wiring.targets import targets_of
 
 if TYPE_CHECKING:
     from .telemetry.spans import Tracing
@@ -63,12 +66,12 @@ class Gateway:
     It runs through one lifespan; another start needs another gateway.
     """
 
-    def __init__(self, settings: Settings, config: Config, registry: Registry) -> None:
-        providers = {name: registry.build(name, each) for name, each in config.providers.items()}
-        routes = Routes(config.models, providers)
-        targets = {each.name for route in routes for each in route.candidates}
+    def __init__(
+        self, settings: Settings, registry: Registry, loader: Loader, loaded: Loaded
+    ) -> None:
+        config, source = loaded
         peppers = peppers_of(settings)
-        self.config = config
+        self._peppers = peppers
         self._settings = settings
         self._redaction = Redaction(secrets_of(settings, config, peppers))
         self._sink = LogSink()
@@ -76,35 +79,35 @@ class Gateway:
             self._sink, self._redaction, style=settings.log_format, level=settings.log_level
         )
         self._stores = Stores(settings, config, peppers, self._use_plans)
-        self._health = Health(config.health, targets, clock=time.monotonic)
-        self._transport = RelayTransport(config.upstream)
-        self._metrics = Metrics(version=__version__, models=config.models, targets=targets)
-        self._tracing = _tracing(self._redaction)
-        failures = Failures(config.access.failures)
-        access = Access(self._stores.keys, Peppers(*peppers), failures=failures)
-        self.pipeline = Pipeline(
-            Snapshot(
-                routes=routes,
-                access=access,
-                plans=Plans(config.plans, config.limits),
-                tariff=Tariff(
-                    config.prices,
-                    strict=config.limits.token_estimate == "strict",  # noqa: S105 - no password
-                ),
-            ),
-            self._tools(),
+        self._snapshots = Snapshots(
+            registry.build, self._stores.keys, Peppers(*peppers), peppers[0]
         )
+        self._ready = ready = self._snapshots.make(config)
+        chance = Random()  # noqa: S311 - nothing that it draws is a secret
+        self._health = Health(
+            config.health, targets_of(ready.snapshot.routes), clock=time.monotonic, chance=chance
+        )
+        self._transport = RelayTransport(config.upstream)
+        self._probes = Probes(self._health, asking(self._transport), chance=chance)
+        self._probes.configure(ready.providers)
+        self._metrics = Metrics(version=__version__, models=config.models, targets=ready.targets)
+        self._tracing = _tracing(self._redaction)
+        self.pipeline = Pipeline(ready.snapshot, self._tools())
         self._stores.keys.on_revoked(self._revoke)
+        self.reload = Reload(loader, self, config, source)
         self._status = GatewayStatus(self._health.states, self._stores.reachable, time.monotonic)
         surfaces = Surfaces(
             settings=settings,
             config=config,
             pipeline=self.pipeline,
-            access=access,
             status=self._status,
             stores=self._stores,
             administration=administration_of(
-                settings, lambda: self.config, self._stores, Peppers(*peppers)
+                settings,
+                lambda: self.config,
+                self._stores,
+                Peppers(*peppers),
+                lambda: reloaded(self.reload),
             ),
             metrics=self._metrics.render,
         )
@@ -118,6 +121,12 @@ class Gateway:
             sink=self._sink,
             tracing=self._tracing,
         )
+        self.reload.watch(self._metrics)
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the moment."""
+        return self._ready.config
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The data plane's listener, and the lifespan of everything."""
@@ -148,6 +157,26 @@ class Gateway:
             delay=default if http.drain_delay is None else http.drain_delay,
             drain=http.drain_timeout,
         )
+
+    def make_ready(self, config: Config) -> Ready:
+        """Make a configuration ready; nothing changes, but that its secrets show nowhere."""
+        self._redaction.learn(secrets_of(self._settings, config, self._peppers))
+        return self._snapshots.make(config, self._ready)
+
+    def take_over(self, ready: Ready) -> None:
+        """
+        Use a configuration from now on. Requests on their way keep what they began with, but for
+        those by keys that have ended with it.
+        """
+        before, self._ready = self._ready, ready
+        config, snapshot = ready.config, ready.snapshot
+        self._metrics.configure(models=config.models, targets=ready.targets)
+        plans = Plans(self._stores.plans.configure(config.plans), config.limits)
+        self.pipeline.snapshot = replace(snapshot, plans=plans)
+        self._health.configure(targets_of(snapshot.routes), config.health)
+        self._probes.configure(ready.providers)
+        if ended := before.keys.ended_in(ready.keys):
+            self._revoke(Holders(keys=ended))
 
     def _use_plans(self, plans: Mapping[str, PlanSettings]) -> None:
         """From now on requests are held to these; those under way keep what they began with."""
@@ -185,6 +214,8 @@ class Gateway:
                 stack.push_async_callback(asyncio.to_thread, self._tracing.close)
             stack.push_async_callback(self._transport.aclose)
             await stack.enter_async_context(self._stores.opened())
+            await stack.enter_async_context(self._probes)
+            await stack.enter_async_context(self.reload)
             self._status.meet()  # whoever asks for the first time may ask during an outage
             yield
 
@@ -199,25 +230,23 @@ def _tracing(redaction: Redaction) -> "Tracing | None":
     return tracing
 
 
-def load_config(settings: Settings, registry: Registry) -> Config:
-    """
-    The configuration file of these settings.
-
-    Raises:
-        ConfigError: it can't be used.
-    """
-    return load(settings.config, os.environ, registry.find, public_lists())
+def loader_of(settings: Settings, registry: Registry) -> Loader:
+    """How the configuration file of these settings is read."""
+    return Loader(settings.config, os.environ, registry.find)
 
 
 def create_app(settings: Settings, config: Config | None = None) -> Gateway:
     """
-    The gateway of these settings, and of the configuration file that they name.
+    The gateway of these settings, and of the configuration file that they name or of one that was
+    read already.
 
     Raises:
         ConfigError: the file can't be used.
     """
     registry = Registry.load()
-    return Gateway(settings, config or load_config(settings, registry), registry)
+    loader = loader_of(settings, registry)
+    loaded = loader.load() if config is None else (config, Source({}))
+    return Gateway(settings, registry, loader, loaded)
 
 
 def check(settings: Settings) -> None:
@@ -228,7 +257,7 @@ def check(settings: Settings) -> None:
         ConfigError: it can't be used.
     """
     registry = Registry.load()
-    config = load_config(settings, registry)
+    config, _ = loader_of(settings, registry).load()
     for name, provider in config.providers.items():
         registry.build(name, provider)
 
@@ -281,6 +310,15 @@ def run(settings: Settings, gateway: Gateway, ready: Callable[[str], None] = _an
             listeners.append(Listener(gateway.admin, bound))
         url = listeners[0].url
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(
-                serve_listeners(listeners, gateway, gateway.patience(), ready=lambda: ready(url))
-            )
+            runner.run(_served(listeners, gateway, ready=lambda: ready(url)))
+
+
+async def _served(
+    listeners: Sequence[Listener], gateway: Gateway, ready: Callable[[], None]
+) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload.ask)
+    try:
+        await serve_listeners(listeners, gateway, gateway.patience(), ready=ready)
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

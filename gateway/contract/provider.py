@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from .errors import ProviderError
+from .probes import ProbeSettings
 
 Operation = Literal["chat", "completion", "embedding"]
 Body = Mapping[str, Any]
@@ -37,6 +38,9 @@ class ProviderSettings(BaseModel):
     )
     max_concurrency: int | None = Field(
         default=None, gt=0, description="Requests in flight at once; further ones go elsewhere."
+    )
+    probe: ProbeSettings | None = Field(
+        default=None, description="Ask the server itself how it is. Default: requests find out."
     )
     on_hang_up: Literal["abort", "drain"] = Field(
         default="abort",
@@ -166,6 +170,8 @@ class Provider(ABC, Generic[S]):
     Settings: type[S]
     operations: ClassVar[frozenset[Operation]]
     needs_credential: ClassVar[bool] = False
+    health_path: ClassVar[str] = "/v1/models"
+    """What a probe asks for, after the server's root."""
     recorded_headers: ClassVar[tuple[str, ...]] = ()
     """Response headers, in lower case, whose values the request's record keeps."""
 
@@ -177,6 +183,11 @@ class Provider(ABC, Generic[S]):
     def is_active(self) -> bool:
         """False while a required credential is empty: its targets are skipped."""
         return not self.needs_credential or bool(self.settings.api_key.get_secret_value())
+
+    def probe_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What a probe carries: the credential, if there is one."""
+        key = self.settings.api_key.get_secret_value()
+        return ((b"authorization", b"Bearer " + key.encode()),) if key else ()
 
     def price_list(self, model: str) -> tuple[str, str] | None:
         """

@@ -37,6 +37,7 @@ from gateway.telemetry.context import PassedOn
 from gateway.telemetry.record import Record
 from gateway.upstream import Upstream
 from gateway.upstream.transport import UpstreamSettings
+from gateway.wiring.targets import targets_of
 from providers.vllm import VLLM
 
 KEY = Key.generate(Random(7))
@@ -44,7 +45,9 @@ PEPPER = b"a pepper of the tests"
 HEADERS = [(b"authorization", b"Bearer " + KEY.reveal().encode())]
 MESSAGES = [{"role": "user", "content": "Say hello."}]
 SSE = "text/event-stream; charset=utf-8"
-NEVER_OPEN = HealthSettings(consecutive_failures=1_000_000, failure_rate=1.0, window=1000)
+NEVER_OPEN = HealthSettings(
+    consecutive_failures=1_000_000, failure_rate=1.0, window=1000, retries_per_second=1000
+)
 PLENTY = {"requests": "1000/minute", "tokens": "1000000/minute", "concurrency": 100}
 
 
@@ -350,7 +353,7 @@ def pipeline_of(
     access = _access()
     tools = Tools(
         limiter=(limiter := Limiter()),
-        health=(known := Health(health, [f"{name}/m" for name in named], clock=clock)),
+        health=(known := Health(health, targets_of(routes), clock=clock, chance=Random(seed))),
         upstream=Upstream(httpx.MockTransport(upstreams.answer), UpstreamSettings()),
         contexts=PassedOn(),
         observers=(heard := Heard(),),

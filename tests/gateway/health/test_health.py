@@ -18,17 +18,10 @@ from gateway.contract.errors import (
     ProviderUnreachable,
 )
 from gateway.health import Health, HealthSettings
+from tests.support.health import Clock, health_of, infos
 
 SETTINGS = HealthSettings()
 LONGEST = 300.0 + SETTINGS.probe_timeout
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -38,7 +31,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def health(clock: Clock) -> Health:
-    return Health(SETTINGS, ["a", "b"], clock=clock)
+    return health_of("a", "b", clock=clock)
 
 
 def fail(health: Health, times: int, name: str = "a") -> None:
@@ -206,7 +199,7 @@ def test_names_that_are_not_configured_are_up_and_leave_no_trace(health: Health)
 
 def test_a_new_configuration_keeps_what_is_known_of_targets_that_stay(health: Health) -> None:
     fail(health, 5)
-    health.configure(["a", "c"])
+    health.configure(infos("a", "c"))
     assert not health.is_up("a")
     assert health.states().keys() == {"a", "c"}
 
@@ -237,7 +230,7 @@ def play(health: Health, clock: Clock, step: object) -> None:
 @given(STEPS)
 def test_whatever_happened_a_target_comes_back_by_the_clock_alone(steps: list[object]) -> None:
     clock = Clock()
-    health = Health(SETTINGS, ["a"], clock=clock)
+    health = health_of("a", clock=clock)
     for step in steps:
         play(health, clock, step)
         wait = health.soonest(["a"])
@@ -252,7 +245,7 @@ def test_whatever_happened_a_target_comes_back_by_the_clock_alone(steps: list[ob
 @given(STEPS)
 def test_an_open_target_never_has_two_probes_at_once(steps: list[object]) -> None:
     clock = Clock()
-    health = Health(SETTINGS, ["a"], clock=clock)
+    health = health_of("a", clock=clock)
     for step in steps:
         play(health, clock, step)
         if health.states()["a"].state == "probing" and health.admits("a"):
@@ -263,7 +256,7 @@ def test_an_open_target_never_has_two_probes_at_once(steps: list[object]) -> Non
 
 @given(st.lists(st.booleans(), max_size=200))
 def test_only_enough_failures_take_a_target_out(results: list[bool]) -> None:
-    health = Health(SETTINGS, ["a"], clock=Clock())
+    health = health_of("a", clock=Clock())
     seen: list[bool] = []
     for succeeded in results:
         health.succeeded("a") if succeeded else fail(health, 1)
