@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .contract.duration import Duration
 from .contract.provider import AnyProvider, Operation, Target
+from .contract.timeouts import TOTAL, Timeouts, TimeoutSettings, timeouts_of
 
 Strategy = Literal["ordered", "weighted"]
 
@@ -33,28 +34,6 @@ class TargetSettings(BaseModel):
     )
 
 
-class TimeoutSettings(BaseModel):
-    """How long a model's upstreams may take, in seconds or as `500ms`, `30s`, `2m`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    connect: Duration | None = Field(
-        default=None, description="Until a connection stands. Default: `upstream.connect_timeout`."
-    )
-    first_content: Duration | None = Field(
-        default=None,
-        description="Until the first content. Default: 60 s streamed, 600 s whole.",
-    )
-    stall: Duration = Field(default=30.0, description="Between two reads of a stream.")
-    total: Duration = Field(default=600.0, description="The whole request, all attempts.")
-
-    def first_content_of(self, *, stream: bool) -> float:
-        """Seconds until the first content of a streamed or of a whole answer."""
-        if self.first_content is not None:
-            return self.first_content
-        return 60.0 if stream else 600.0
-
-
 class RetrySettings(BaseModel):
     """How often a request may be tried, and how long to wait in between."""
 
@@ -65,6 +44,34 @@ class RetrySettings(BaseModel):
         default=0.1, description="The longest first wait before a target is tried again."
     )
     max_backoff: Duration = Field(default=5.0, description="The longest wait of all.")
+
+
+Reason = Literal["unavailable", "context_length", "content_filter"]
+"""
+Why another model may answer. `unavailable`: no target of this one did. The others are refusals,
+which are answers unless somebody says so.
+"""
+
+MAX_FALLBACKS = 5
+"""Models that may be tried for one request, the one that was asked for among them."""
+
+
+class FallbackSettings(BaseModel):
+    """Which models may answer instead, in order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    to: tuple[str, ...] = Field(
+        min_length=1,
+        max_length=MAX_FALLBACKS - 1,
+        description="Models to try in this order, such as the caller may use.",
+    )
+    on: tuple[Reason, ...] = Field(
+        default=("unavailable",),
+        min_length=1,
+        description="`unavailable`: no target of this model answered. `context_length`, "
+        "`content_filter`: the upstream refused the request for that.",
+    )
 
 
 class ModelSettings(BaseModel):
@@ -95,22 +102,43 @@ class ModelSettings(BaseModel):
         description="Tokens of a sound in a prompt at most. Without it, callers with a budget "
         "can not send any.",
     )
-    timeouts: TimeoutSettings = Field(default=TimeoutSettings())
+    timeouts: TimeoutSettings = Field(
+        default=TimeoutSettings(), description="Wins over what a provider says."
+    )
     retries: RetrySettings = Field(default=RetrySettings())
+    fallback: FallbackSettings | None = Field(
+        default=None, description="Other models that may answer. Default: none."
+    )
+    commit_after: Duration | None = Field(
+        default=None,
+        description="Begin a stream that has no content yet after so long, and keep it alive with "
+        "comments: for clients that hang up on silence. From then on a failure is an event. "
+        "Default: never.",
+    )
     expose_target: bool = Field(
         default=False, description="Name the serving target in `x-lockgate-target`."
     )
     owned_by: str = Field(default="lockgate", description="As `/v1/models` says.")
 
+    @property
+    def total(self) -> float:
+        """Seconds of a whole request, all attempts."""
+        return self.timeouts.total or TOTAL
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A target, the provider that speaks for it, and its share of the traffic."""
+    """
+    A target, the provider that speaks for it, its share of the traffic, and how long its whole
+    and its streamed answers may take.
+    """
 
     target: Target
     provider: AnyProvider
     weight: int
     name: str
+    whole: Timeouts
+    streamed: Timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +181,17 @@ def _candidates(
         provider = providers[each.provider]
         if provider.is_active:
             target = Target(each.provider, each.model, settings.max_output)
-            found.append(Candidate(target, provider, each.weight, target.name))
+            said = settings.timeouts, provider.settings.timeouts
+            found.append(
+                Candidate(
+                    target,
+                    provider,
+                    each.weight,
+                    target.name,
+                    whole=timeouts_of(*said, stream=False),
+                    streamed=timeouts_of(*said, stream=True),
+                )
+            )
     return tuple(found)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..access import ALL_MODELS, KeySettings, TenantSettings
 from ..contract.provider import Target
 from ..limits import QuotaSettings
-from ..routing import ModelSettings
+from ..routing import MAX_FALLBACKS, ModelSettings
 from .faults import Place, nearest, quoted, written
 from .model import Config
 
@@ -23,6 +23,7 @@ def check(config: Config) -> Found:
     for name, model in config.models.items():
         yield from _targets(config, name, model)
         yield from _timeouts(name, model)
+        yield from _fallbacks(config, name, model)
     for tenant, settings in config.tenants.items():
         place: Place = ("tenants", tenant)
         yield from _plan(config, settings.plan, (*place, "plan"))
@@ -50,10 +51,36 @@ def _targets(config: Config, name: str, model: ModelSettings) -> Found:
 
 
 def _timeouts(name: str, model: ModelSettings) -> Found:
-    first, total = model.timeouts.first_content, model.timeouts.total
+    first, total = model.timeouts.first_content, model.total
     if first is not None and first > total:
         place: Place = ("models", name, "timeouts", "first_content")
         yield place, f"{first:g} s is longer than the total of {total:g} s"
+
+
+def _fallbacks(config: Config, name: str, model: ModelSettings) -> Found:
+    """Models that exist, and no way that leads back or on and on."""
+    if model.fallback is None:
+        return
+    place: Place = ("models", name, "fallback", "to")
+    for index, other in enumerate(model.fallback.to):
+        if other not in config.models:
+            yield (*place, index), f"no model {quoted(other)}{nearest(other, config.models)}"
+    longest = _longest_way(config, name, ())
+    if longest is None:
+        yield place, "leads back to a model that it comes from"
+    elif longest > MAX_FALLBACKS:
+        yield place, f"leads through {longest} models, and {MAX_FALLBACKS} are the most"
+
+
+def _longest_way(config: Config, name: str, before: tuple[str, ...]) -> int | None:
+    """Models on the longest way of fallbacks from one, None where it leads in a circle."""
+    if name in before:
+        return None
+    model = config.models.get(name)
+    if model is None or model.fallback is None or len(before) > MAX_FALLBACKS:
+        return 1
+    ways = [_longest_way(config, each, (*before, name)) for each in model.fallback.to]
+    return None if None in ways else 1 + max(way for way in ways if way is not None)
 
 
 def _plan(config: Config, plan: str | None, place: Place) -> Found:

@@ -89,6 +89,12 @@ class Away:
         if share is not None:
             await self._share.settle(share, used)
 
+    async def cancel(self, reservation: Reservation) -> None:
+        """Take back what was admitted here."""
+        share = self._admitted.pop(reservation.request_id)
+        if share is not None:
+            await self._share.cancel(share)
+
     def unavailable(self) -> LimitsUnavailable:
         """The refusal, counted."""
         self._counts.unavailable += 1

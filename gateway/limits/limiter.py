@@ -99,6 +99,13 @@ class Limiter(Protocol):
         """
         ...
 
+    async def cancel(self, reservation: Reservation) -> None:
+        """
+        Give back all of it, the count of the request too: nothing was begun under these limits.
+        Never raises; instead of `settle`.
+        """
+        ...
+
     async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Standing, ...]:
         """
         How limits stand now; nothing is taken.

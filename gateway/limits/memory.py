@@ -138,6 +138,16 @@ class MemoryLimiter:
         if entry:
             self._books.outbox(entry)
 
+    async def cancel(self, reservation: Reservation) -> None:
+        reservation.settled = True
+        held = self._open.pop(reservation.request_id, None)
+        if held is None:
+            return
+        now = self._now()
+        for limit, at in zip(reservation.limits, held.at, strict=True):
+            counter = self._counter(reservation.tenant, limit)
+            counter.settle(now, at, limit.cost(held.amounts), 0)
+
     async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Standing, ...]:
         now, counters = await self._look(tenant, limits)
         return _standings(now, limits, counters)

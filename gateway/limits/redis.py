@@ -182,6 +182,16 @@ class RedisLimiter:
         self._holdings.settled(reservation, used)
         await self._unfinished.end(ending)
 
+    async def cancel(self, reservation: Reservation) -> None:
+        if reservation.settled:
+            return
+        reservation.settled = True
+        if self._away.has(reservation):
+            await self._away.cancel(reservation)
+            return
+        self._holdings.settled(reservation, NOTHING)
+        await self._unfinished.end(Ending(reservation, "C", NOTHING))
+
     async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Standing, ...]:
         if not limits:
             return ()

@@ -7,6 +7,7 @@ settled and recorded however it ends.
 
 from .attempt import Answer, Streamed, Whole
 from .events import Piece
+from .failover import Hints
 from .interrupt import ON_HANG_UP, ClientHungUp, Interrupt
 from .pipeline import Pipeline, Snapshot, Tools
 from .reckoning import Tariff
@@ -18,6 +19,7 @@ __all__ = [
     "Tools",
     "Tariff",
     "Request",
+    "Hints",
     "Answer",
     "Whole",
     "Streamed",

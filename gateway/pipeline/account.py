@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from ..contract.errors import GatewayError
 from ..contract.provider import Usage
 from ..ledger.entry import entry_of, note_of
-from ..limits import Amounts, Limit, Limiter, LimitReached, Reservation, Standing
+from ..limits import Amounts, Ask, Limit, Limiter, LimitReached, Reservation, Standing
 from ..pricing import FREE, ModelUnpriced, Price
 from ..routing import Candidate
 from ..telemetry.record import AttemptRecord, Record
@@ -31,50 +32,67 @@ class Account:
     how the limits stood when they were asked.
     """
 
-    def __init__(self, reckoning: Reckoning, limiter: Limiter, record: Record) -> None:
-        self.reckoning = reckoning
+    def __init__(
+        self, limiter: Limiter, record: Record, tenant: str, on_lost: Callable[[], None]
+    ) -> None:
+        """`on_lost` is called when the request has lost its place under a limit."""
+        self.reckoning: Reckoning
         self.standings: tuple[Standing, ...] = ()
         self.tally = Tally()
         self.lowered_cap: int | None = None
         """Tokens to which a budget has lowered the cap of an answer whose request names none."""
         self._limiter = limiter
         self._record = record
+        self._tenant = tenant
+        self._on_lost = on_lost
+        self._opened = 0
         self._price: Price | None = None
         self._reservation: Reservation | None = None
 
     async def open(
-        self,
-        tenant: str,
-        limits: tuple[Limit, ...],
-        queue: deque[Candidate],
-        on_lost: Callable[[], None],
+        self, reckoning: Reckoning, limits: tuple[Limit, ...], queue: deque[Candidate]
     ) -> None:
         """
         Reserve for the first target of the queue. Under a budget, those without a price leave it.
 
+        What was reserved for another model is given back first, as if it had never been taken.
+
         Raises:
             GatewayError: a limit refuses; no counter has changed.
         """
+        price = _first_price(reckoning, queue)
+        ask = reckoning.ask(price)
+        self.reckoning, self._price = reckoning, price
+        if self._reservation is not None:
+            await self._limiter.cancel(self._reservation)
+            self._reservation = None
+        try:
+            await self._take(limits, ask)
+        except GatewayError as refusal:
+            if isinstance(refusal, LimitReached):
+                self.standings = refusal.standings
+            if self._record.admitted:
+                await self._take((), Ask(Amounts()))  # what was tried before still has its row
+            raise
+
+    async def _take(self, limits: tuple[Limit, ...], ask: Ask) -> None:
         record, reckoning = self._record, self.reckoning
-        self._price = _first_price(reckoning, queue)
-        ask = reckoning.ask(self._price)
         priced = self._price is not None and self._price is not FREE
         note = note_of(record, prompt_tokens=reckoning.estimated, priced=priced)
-        try:
-            reservation = await self._limiter.reserve(
-                record.request_id, tenant, limits, ask, note=note
-            )
-        except LimitReached as refusal:
-            self.standings = refusal.standings
-            raise
+        self._opened += 1
+        number = "" if self._opened == 1 else f"-{self._opened}"
+        reservation = await self._limiter.reserve(
+            record.request_id + number, self._tenant, limits, ask, note=note
+        )
         self._reservation = reservation
-        reservation.on_lost = on_lost
+        reservation.on_lost = self._on_lost
         reservation.progress = self._so_far
-        self.standings = reservation.standings
+        self.standings = reservation.standings or self.standings
         record.admitted = True
         if reservation.admitted:
             record.admitted_at = datetime.fromtimestamp(reservation.admitted / 1000, UTC)
         record.reserved_tokens, record.reserved_cost = reservation.amounts
+        self.lowered_cap = None
         if reservation.cap < reckoning.cap:
             self.lowered_cap = reckoning.cap = reservation.cap
 

@@ -9,12 +9,13 @@ over; leaving the block frees the connection, however it is left.
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from math import inf
 from types import TracebackType
 from typing import Any, NoReturn
 
 from ..contract.errors import ProviderGarbled
 from ..contract.provider import Operation, Reader, Seen, UpstreamRequest
-from ..routing import Candidate, TimeoutSettings
+from ..routing import Candidate
 from ..telemetry.record import AttemptRecord
 from ..upstream import Deadline, Upstream, UpstreamAnswer
 from .events import EventStream, Piece, Tally
@@ -62,7 +63,8 @@ Answer = Whole | Streamed
 @dataclass(frozen=True, slots=True)
 class Terms:
     """
-    What all attempts of a request share. `now` is the loop's clock, of which `ends_at` is.
+    What all attempts of a request at one model share. `now` is the loop's clock, of which
+    `ends_at` is; `patience` is seconds of silence, from `began` on, after which the client leaves.
 
     `max_output` is the cap that is sent where the request names none, None for the model's own;
     `most` is the tokens at which a stream that ignores its cap is cut, 0 for never.
@@ -70,11 +72,17 @@ class Terms:
 
     upstream: Upstream
     call: Call
-    timeouts: TimeoutSettings
+    began: float
     ends_at: float
     now: Callable[[], float]
+    patience: float = inf
     max_output: int | None = None
     most: int = 0
+
+    @property
+    def content_by(self) -> float:
+        """The instant until which any content helps the client."""
+        return min(self.ends_at, self.began + self.patience)
 
 
 class Attempt:
@@ -86,7 +94,17 @@ class Attempt:
     the block. `record` and `tally` are filled in on the way.
     """
 
-    __slots__ = ("_candidate", "_deadline", "_headers", "_record", "_sending", "_tally", "_terms")
+    __slots__ = (
+        "_candidate",
+        "_deadline",
+        "_ends_at",
+        "_headers",
+        "_record",
+        "_sending",
+        "_tally",
+        "_terms",
+        "_timeouts",
+    )
 
     def __init__(
         self,
@@ -101,6 +119,8 @@ class Attempt:
         self._record = record
         self._tally = tally
         self._headers = headers
+        self._timeouts = candidate.streamed if terms.call.stream else candidate.whole
+        self._ends_at = min(terms.ends_at, terms.now() + self._timeouts.attempt)
         self._deadline = Deadline()
         self._sending: AbstractAsyncContextManager[UpstreamAnswer] | None = None
 
@@ -134,17 +154,27 @@ class Attempt:
         finally:
             await self._deadline.__aexit__(kind, error, traceback)
 
+    def hurry(self, seconds: float) -> None:
+        """Nobody waits for it any more: it has so long at most."""
+        self._ends_at = min(self._ends_at, self._terms.now() + seconds)
+        self._await_content()
+
     def _await_content(self) -> None:
         terms = self._terms
-        patience = terms.timeouts.first_content_of(stream=terms.call.stream)
-        self._deadline.until(min(terms.now() + patience, terms.ends_at), "upstream_timeout")
+        latest = terms.now() + self._timeouts.first_content
+        self._deadline.until(min(latest, self._ends_at, terms.content_by), "upstream_timeout")
 
     async def _send(self, sent: UpstreamRequest) -> UpstreamAnswer:
-        terms = self._terms
-        sending = terms.upstream.send(
-            sent, headers=self._headers, connect_timeout=terms.timeouts.connect
+        sending = self._terms.upstream.send(
+            sent,
+            public=self._candidate.provider.is_public,
+            headers=self._headers,
+            connect_timeout=self._timeouts.connect,
         )
-        answer = await sending.__aenter__()
+        try:
+            answer = await sending.__aenter__()
+        finally:
+            self._record.sent = sending.sent
         self._sending = sending
         return answer
 
@@ -185,7 +215,7 @@ class Attempt:
         events = EventStream(answer, self._reader(stream=True), self._tally, self._terms.most)
         held = await events.until_content(MAX_HELD)
         deadline, now = self._deadline, self._terms.now
-        stall, ends_at = self._terms.timeouts.stall, self._terms.ends_at
+        stall, ends_at = min(self._timeouts.stall, self._terms.patience), self._ends_at
 
         def waiting() -> None:
             stalled_at = now() + stall

@@ -7,6 +7,7 @@ the same thing: they cancel the request's task, once. What they had to say comes
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -27,20 +28,46 @@ class Interrupt:
 
     The first call wins and later ones do nothing. A cancellation that did not come from a call
     passes through unchanged.
+
+    A hang-up may be put off while something goes on that is worth its end; any other call then
+    ends that too.
     """
 
-    __slots__ = ("_is_over", "_task", "_uncancelled", "error")
+    __slots__ = ("_cancelled", "_is_over", "_put_off", "_task", "_uncancelled", "error")
 
     def __init__(self) -> None:
         self.error: Exception | None = None
         self._task: asyncio.Task[object] | None = None
         self._uncancelled = 0
+        self._cancelled = False
         self._is_over = False
+        self._put_off: Callable[[], None] | None = None
 
     def __call__(self, error: Exception) -> None:
-        if self.error is None and self._task is not None and not self._is_over:
-            self.error = error
-            self._task.cancel()
+        if self._task is None or self._is_over or self._cancelled:
+            return
+        first, self.error = self.error is None, self.error or error
+        if isinstance(error, ClientHungUp) and self._put_off is not None:
+            if first:
+                self._put_off()
+            return
+        self._cancelled = True
+        self._task.cancel()
+
+    def put_off(self, told: Callable[[], None]) -> None:
+        """From now on a hang-up ends nothing; `told` hears of it."""
+        self._put_off = told
+
+    def catch_up(self) -> None:
+        """
+        Hang-ups are heeded again, one that was put off now.
+
+        Raises:
+            ClientHungUp: one was.
+        """
+        self._put_off = None
+        if self.error is not None and not self._cancelled:
+            raise self.error
 
     def disarm(self) -> None:
         """From now on calls do nothing: what they would cut short is over."""
@@ -59,7 +86,7 @@ class Interrupt:
         traceback: TracebackType | None,
     ) -> None:
         task, self._task = self._task, None
-        if self.error is None or task is None:
+        if self.error is None or task is None or not self._cancelled:
             return
         only_ours = task.uncancel() <= self._uncancelled
         if only_ours and kind is not None and issubclass(kind, asyncio.CancelledError):

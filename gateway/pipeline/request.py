@@ -18,33 +18,20 @@ from ..access import Caller
 from ..contract.errors import (
     GatewayError,
     InvalidRequest,
-    LimitExceeded,
     NoHealthyUpstream,
-    ProviderBusy,
     ProviderError,
-    RequestExceedsLimit,
-    Retry,
     UnknownModel,
 )
 from ..contract.provider import Operation
-from ..pricing import ModelUnpriced
-from ..routing import Candidate, Route, plan
-from ..telemetry.record import AttemptRecord
+from ..routing import Candidate, Route
 from .account import Account
-from .attempt import Answer, Attempt, Call, Streamed, Terms
-from .events import Tally
-from .interrupt import ClientHungUp, Interrupt
-from .outcome import LEFT, code_of, conclude
+from .attempt import Answer, Call, Terms
+from .failover import Asker, Failover, Hints, candidates, soonest
+from .fallbacks import Fallbacks
+from .interrupt import Interrupt
+from .outcome import LEFT, conclude
 from .pipeline import Pipeline
 from .reckoning import Reckoning
-from .retries import Retries
-
-EARLY = 0.002
-"""Seconds by which a timer may fire too early: uvloop counts whole milliseconds."""
-
-
-_NOT_THIS_ONE = (InvalidRequest, LimitExceeded, ModelUnpriced, RequestExceedsLimit)
-"""Refusals before anything is sent: not of the dialect of this target's kind, or too dear."""
 
 
 class LeaseLost(GatewayError):
@@ -66,14 +53,16 @@ class Request:
         self.record = pipeline.record(operation, headers, client_request_id)
         self.interrupt = Interrupt()
         self.account: Account | None = None
-        self.serving: Candidate | None = None
         self.exposes_target = False
         self._operation = operation
-        self._probes = False
         self._pipeline = pipeline
         self._snapshot = pipeline.snapshot
-        self._answer: Answer | None = None
-        self._open: Attempt | None = None
+        self._failover: Failover | None = None
+
+    @property
+    def serving(self) -> Candidate | None:
+        """The target whose answer is on its way."""
+        return None if self._failover is None else self._failover.serving
 
     async def __aenter__(self) -> Self:
         self.interrupt.__enter__()
@@ -94,153 +83,92 @@ class Request:
         self.record.project = caller.project or ""
         return caller
 
-    async def answer(self, caller: Caller, body: dict[str, Any], *, stream: bool) -> Answer:
+    async def answer(
+        self,
+        caller: Caller,
+        body: dict[str, Any],
+        *,
+        stream: bool,
+        hints: Hints = Hints(),  # noqa: B008 - immutable
+    ) -> Answer:
         """
-        Stations 3 to 7: an answer with content, from the first target that gives one.
+        Stations 3 to 7: an answer with content, from the first target that gives one, of the
+        model that was asked for or of one that may stand in for it.
 
         Raises:
             GatewayError: refused; no counter has changed.
             ProviderError: no target answered, or the one that did refused the request itself.
         """
         self.record.stream = stream
-        route = self._route(caller, body["model"])
         call = Call(self._operation, body, stream)
-        queue = deque(self._candidates(route, call))
-        if not queue:
-            raise NoHealthyUpstream(
-                "No upstream of this model is available.", retry_after=self._soonest(route)
-            )
-        account = await self._reserve(caller, route, call, queue)
-        terms = self._terms(route, call, account)
-        self._answer = await self._first_that_answers(route, terms, account, queue)
-        self.record.first_content = self._pipeline.clock()
-        return self._answer
+        route = self._route(caller, body["model"])
+        fallbacks = Fallbacks(self._snapshot.routes, route, call.operation, caller.may_use)
+        asker = Asker(self._pipeline, self.record, self.interrupt, hints, route.settings.total)
+        failure: GatewayError | ProviderError | None = None
+        while True:
+            try:
+                return await self._answer_by(route, caller, call, asker)
+            except (NoHealthyUpstream, ProviderError) as error:
+                failure = error
+            except GatewayError as refusal:  # no room for the one that stands in
+                raise failure or refusal from None
+            if (other := fallbacks.after(failure)) is None:
+                raise failure
+            route = other
+            self._serve_as(route)
 
     def _route(self, caller: Caller, model: str) -> Route:
         route = self._snapshot.routes.find(model)
         if route is None or not caller.may_use(model):
             raise UnknownModel
-        self.record.model = model
-        self.exposes_target = route.settings.expose_target
+        self._serve_as(route)
         if route.candidates and not route.offers(self._operation):
             raise InvalidRequest(f"This model does not offer {self._operation}s.", param="model")
         return route
+
+    def _serve_as(self, route: Route) -> None:
+        self.record.model = route.model
+        self.exposes_target = route.settings.expose_target
+
+    async def _answer_by(self, route: Route, caller: Caller, call: Call, asker: Asker) -> Answer:
+        """Stations 3 to 7 with one model."""
+        queue = deque(candidates(self._pipeline, route, call))
+        if not queue:
+            raise NoHealthyUpstream(
+                "No upstream of this model is available.",
+                retry_after=soonest(self._pipeline, route, call),
+            )
+        account = await self._reserve(caller, route, call, queue)
+        terms = Terms(
+            self._pipeline.upstream,
+            call,
+            asker.began,
+            asker.began + asker.total,
+            asker.now,
+            asker.hints.patience,
+            max_output=account.lowered_cap,
+            most=account.reckoning.most,
+        )
+        self._failover = Failover(asker, route, terms, account)
+        answer = await self._failover.first_answer(queue)
+        self.record.first_content = self._pipeline.clock()
+        return answer
 
     async def _reserve(
         self, caller: Caller, route: Route, call: Call, queue: deque[Candidate]
     ) -> Account:
         """Station 4: what the request may come to is taken from every limit, or nothing is."""
         pipeline, snapshot = self._pipeline, self._snapshot
-        pipeline.check_ledger()
         limits = snapshot.plans.limits_of(caller.levels, route.model)
         reckoning = Reckoning(call, route.settings, limits, snapshot.tariff)
-        self.account = account = Account(reckoning, pipeline.limiter, self.record)
-        await account.open(caller.tenant, limits, queue, self._stop)
-        return account
+        if self.account is None:
+            pipeline.check_ledger()
+            self.account = Account(pipeline.limiter, self.record, caller.tenant, self._stop)
+        await self.account.open(reckoning, limits, queue)
+        return self.account
 
     def _stop(self) -> None:
         self.interrupt(LeaseLost("The request lost its place under the concurrency limit."))
-
-    def _terms(self, route: Route, call: Call, account: Account) -> Terms:
-        now = asyncio.get_running_loop().time
-        timeouts = route.settings.timeouts
-        return Terms(
-            self._pipeline.upstream,
-            call,
-            timeouts,
-            ends_at=now() + timeouts.total,
-            now=now,
-            max_output=account.lowered_cap,
-            most=account.reckoning.most,
-        )
-
-    async def _first_that_answers(
-        self, route: Route, terms: Terms, account: Account, queue: deque[Candidate]
-    ) -> Answer:
-        retries = Retries(route.settings.retries, ends_at=terms.ends_at, now=terms.now)
-        failure: ProviderError | None = None
-        while True:
-            candidate = queue.popleft()
-            try:
-                await account.afford(candidate.name)
-                return await self._attempt(terms, account, candidate)
-            except _NOT_THIS_ONE as refusal:
-                if not queue:
-                    raise (self._final(route, failure) if failure else refusal) from None
-            except ProviderError as error:
-                failure = error
-                if not retries.allow_another(candidate.name, error):
-                    raise self._final(route, error) from None
-                queue = queue or await self._next_round(route, terms.call, retries)
-                if not queue:
-                    raise self._final(route, error) from None
-
-    def _candidates(self, route: Route, call: Call) -> Sequence[Candidate]:
-        is_up = self._pipeline.health.is_up
-        return plan(route, call.operation, is_up, self._pipeline.chance)
-
-    async def _next_round(self, route: Route, call: Call, retries: Retries) -> deque[Candidate]:
-        """All have failed once: wait, then those that may be asked again; empty to give up."""
-        left = self._offering(route) - retries.spent_targets
-        pause = retries.pause(self._pipeline.health.soonest(left)) if left else None
-        if pause is None:
-            return deque()
-        await asyncio.sleep(pause + EARLY)
-        return deque(
-            each for each in self._candidates(route, call) if each.name not in retries.spent_targets
-        )
-
-    def _soonest(self, route: Route) -> float:
-        return self._pipeline.health.soonest(self._offering(route))
-
-    def _offering(self, route: Route) -> set[str]:
-        """Targets, up or down, that speak the operation."""
-        offering = (
-            each for each in route.candidates if self._operation in each.provider.operations
-        )
-        return {each.name for each in offering}
-
-    def _final(self, route: Route, error: ProviderError) -> ProviderError:
-        """The last error is the one the client hears of, with how long to wait."""
-        if error.retryable:
-            error.retry_after = max(self._soonest(route), 1.0)
-        return error
-
-    async def _attempt(self, terms: Terms, account: Account, candidate: Candidate) -> Answer:
-        """One attempt; the one that answers stays open until the request ends."""
-        self._probes = self._pipeline.admit(candidate)
-        self.serving = candidate
-        record = self._pipeline.attempt_record(self.record, candidate)
-        account.tally = Tally()
-        try:
-            headers = self._pipeline.attempt_headers(self.record, record)
-            attempt = Attempt(terms, candidate, record, account.tally, headers)
-            answer = await attempt.__aenter__()
-        except BaseException as error:
-            if isinstance(error, ProviderError) and error.retry is Retry.ONCE:
-                account.abandon(record)
-            self._attempt_failed(record, candidate, error)
-            raise
-        self._open = attempt
-        self.record.target = candidate.name
-        self._release_probe(candidate)  # one that streams holds up nobody
-        return answer
-
-    def _attempt_failed(
-        self, record: AttemptRecord, candidate: Candidate, error: BaseException
-    ) -> None:
-        record.ended = self._pipeline.clock()
-        record.error = code_of(error)
-        self._pipeline.slots.give_back(candidate.provider)
-        self.serving = None
-        if isinstance(error, ProviderError) and not isinstance(error, ProviderBusy):
-            self._pipeline.health.failed(candidate.name, error)
-        else:
-            self._release_probe(candidate)
-
-    def _release_probe(self, candidate: Candidate) -> None:
-        if self._probes:
-            self._pipeline.health.released(candidate.name)
 
     async def __aexit__(
         self,
@@ -251,7 +179,8 @@ class Request:
         ended = error
         self.interrupt.disarm()  # settling is not cut short
         try:
-            await self._release(kind, error, traceback)
+            if self._failover is not None:
+                await self._failover.release(kind, error, traceback)
         except ProviderError as renamed:  # a deadline that passed has named itself
             ended = renamed
         finally:
@@ -265,72 +194,21 @@ class Request:
         if ended is not None and ended is not error:
             raise ended from None
 
-    async def _release(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Free the upstream connection: at once, or after draining it if its provider says so."""
-        opened, self._open = self._open, None
-        if opened is None:
-            return
-        try:
-            if isinstance(self._answer, Streamed):
-                await self._read_on(self._answer)
-        finally:
-            try:
-                await opened.__aexit__(kind, error, traceback)
-            finally:
-                self._attempt_ended()
-
-    async def _read_on(self, answer: Streamed) -> None:
-        """What is left to read when the client has all that it will get."""
-        if answer.rest.done:
-            answer.rest.unwatch()
-            await answer.rest.read_out()
-        elif isinstance(self.interrupt.error, ClientHungUp):
-            await self._drain(answer)
-
-    async def _drain(self, answer: Streamed) -> None:
-        """Read on without the client, for a provider that bills anyway, to learn the usage."""
-        assert self.serving is not None, "an answer has a target"
-        settings = self.serving.provider.settings
-        if settings.on_hang_up == "abort":
-            return
-        answer.rest.unwatch()
-        try:
-            async with asyncio.timeout(settings.drain_timeout):
-                while await answer.rest.next():
-                    pass
-        except (TimeoutError, ProviderError):
-            return  # what was counted so far stands
-
-    def _attempt_ended(self) -> None:
-        assert self.serving is not None, "an attempt has a target"
-        self._pipeline.slots.give_back(self.serving.provider)
-        self.record.attempts[-1].ended = self._pipeline.clock()
-
     def _conclude(self, error: BaseException | None) -> None:
         """What it has come to: the record is complete, and health hears of the target."""
         if self.interrupt.error is not None and isinstance(error, asyncio.CancelledError):
             error = self.interrupt.error
-        if self.account is not None and (self._answer is not None or self._left_while_asking()):
+        failover = self._failover
+        has_answer = failover is not None and failover.answer is not None
+        if self.account is not None and (has_answer or self._left_while_asking()):
             self.account.charge()
-        if self.serving is not None:
-            self._judge(self.serving, error)
-        conclude(self.record, error, committed=self._answer is not None)
+        if failover is not None:
+            failover.judge(error)
+        conclude(self.record, error, committed=has_answer)
         self.record.ended = self._pipeline.clock()
 
     def _left_while_asking(self) -> bool:
         """Whether it was interrupted while an upstream may have had the prompt already."""
         interrupted = self.interrupt.error is not None
-        return interrupted and any(each.error == LEFT for each in self.record.attempts[-1:])
-
-    def _judge(self, target: Candidate, error: BaseException | None) -> None:
-        """What the end of an answer says of the target that gave it."""
-        if error is None:
-            self._pipeline.health.succeeded(target.name)
-        elif isinstance(error, ProviderError):
-            self.record.attempts[-1].error = code_of(error)
-            self._pipeline.health.failed(target.name, error)
+        last = self.record.attempts[-1:]
+        return interrupted and any(each.error == LEFT and each.sent for each in last)

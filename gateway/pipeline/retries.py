@@ -16,12 +16,23 @@ from ..routing import RetrySettings
 
 
 class Retries:
-    """The retry budget of one request. `ends_at` and `now` share a clock, in seconds."""
+    """
+    The attempts of one request at one model. `ends_at` and `now` share a clock, in seconds.
+
+    A client that has sent the request before, `repeats` times, has used up so many of them: its
+    retries and ours do not multiply.
+    """
 
     def __init__(
-        self, settings: RetrySettings, *, ends_at: float, now: Callable[[], float]
+        self,
+        settings: RetrySettings,
+        *,
+        ends_at: float,
+        now: Callable[[], float],
+        repeats: int = 0,
     ) -> None:
         self._settings = settings
+        self._attempts = max(1, settings.attempts - repeats)
         self._ends_at = ends_at
         self._now = now
         self._failed = 0
@@ -43,7 +54,7 @@ class Retries:
         return (
             error.retry is not Retry.FINAL
             and self._ambiguous <= 1
-            and self._failed < self._settings.attempts
+            and self._failed < self._attempts
             and self._now() < self._ends_at
         )
 
@@ -55,7 +66,7 @@ class Retries:
         together, and never less than `soonest`: what the upstreams asked for.
         """
         self._rounds += 1
-        if self._rounds > self._settings.attempts:
+        if self._rounds > self._attempts:
             return None
         draw = wait_random_exponential(
             multiplier=self._settings.backoff, max=self._settings.max_backoff

@@ -35,7 +35,7 @@ class TraceContext:
 class AttemptRecord:
     """
     One request sent to one target. Instants are seconds of the monotonic clock; `cost` is what the
-    operator may have to pay for it, in nano-dollars.
+    operator may have to pay for it, in nano-dollars; `sent` says whether anything went out.
     """
 
     target: str
@@ -48,6 +48,7 @@ class AttemptRecord:
     error: str | None = None
     cost: int = 0
     span_id: int = 0
+    sent: bool = False
     noted: dict[str, str] = field(default_factory=dict)
 
 

@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from gateway.contract.provider import AnyProvider, Operation
 from gateway.routing import (
     Candidate,
+    FallbackSettings,
     ModelSettings,
     RetrySettings,
     Route,
     Routes,
     TargetSettings,
-    TimeoutSettings,
     plan,
 )
 from providers.huggingface import HuggingFace
@@ -191,15 +191,6 @@ def test_a_target_carries_the_models_cap() -> None:
     assert (candidate.target.max_output, candidate.name, candidate.weight) == (77, "a/m", 1)
 
 
-def test_the_time_to_first_content_is_longer_for_a_whole_answer_unless_it_is_given() -> None:
-    default = TimeoutSettings()
-    given_ = TimeoutSettings.model_validate({"first_content": "5s"})
-
-    assert [default.first_content_of(stream=each) for each in (True, False)] == [60.0, 600.0]
-    assert [given_.first_content_of(stream=each) for each in (True, False)] == [5.0, 5.0]
-    assert (default.stall, default.total) == (30.0, 600.0)
-
-
 @pytest.mark.parametrize(
     ("settings", "wrong"),
     [
@@ -207,8 +198,9 @@ def test_the_time_to_first_content_is_longer_for_a_whole_answer_unless_it_is_giv
         (TargetSettings, {"provider": "a", "model": "m", "weight": -1}),
         (TargetSettings, {"provider": "a", "model": "m", "weight": 1001}),
         (TargetSettings, {"provider": "a", "model": "m", "wieght": 1}),
-        (TimeoutSettings, {"stall": "0s"}),
-        (TimeoutSettings, {"stall": -1}),
+        (FallbackSettings, {"to": []}),
+        (FallbackSettings, {"to": list("abcde")}),
+        (FallbackSettings, {"to": ["a"], "on": ["always"]}),
         (RetrySettings, {"attempts": 0}),
         (RetrySettings, {"attempts": 11}),
         (ModelSettings, {"targets": []}),

@@ -240,6 +240,10 @@ class Limiter(MemoryLimiter):
         self.notes.append(note)
         return reservation
 
+    async def cancel(self, reservation: Reservation) -> None:
+        del self.held[reservation.request_id]
+        await super().cancel(reservation)
+
     async def settle(self, reservation: Reservation, used: Amounts, *, entry: bytes = b"") -> None:
         del self.held[reservation.request_id]
         self.settled.append((reservation.amounts.tokens, used.tokens))
@@ -283,6 +287,10 @@ class Bench:
         """The record of the only request so far."""
         (record,) = self.heard.records
         return record
+
+    def limits(self, model: str = "chat") -> tuple[Limit, ...]:
+        """Those of the caller."""
+        return self.pipeline.snapshot.plans.limits_of(self.caller.levels, model)
 
     def request(self, operation: Operation = "chat") -> Request:
         return Request(self.pipeline, operation, HEADERS, "")
@@ -333,11 +341,13 @@ def pipeline_of(
     providers: Mapping[str, Mapping[str, Any]] | None = None,
     tariff: Tariff = NO_PRICES,
     seed: int = 1,
+    others: Mapping[str, Mapping[str, Any]] | None = None,
     **model: Any,
 ) -> Bench:
     """
     Made inside a running loop, whose clock it uses. `providers` holds settings for single
-    providers by name, `model` those of the model `chat`, whose targets are `a/m`, `b/m` and so on.
+    providers by name, `model` those of the model `chat`, whose targets are `a/m`, `b/m` and so on,
+    but for those that are `others`': models by name, with the names of their `providers`.
     """
     clock = asyncio.get_running_loop().time
     named = dict(zip(ascii_lowercase, answers, strict=False))
@@ -345,9 +355,14 @@ def pipeline_of(
         {name: [each] if isinstance(each, Says) else each for name, each in named.items()}
     )
     built = {name: _provider(name, (providers or {}).get(name, {})) for name in named}
-    targets = [{"provider": name, "model": "m"} for name in named]
+    theirs = {name: list(given["providers"]) for name, given in (others or {}).items()}
+    taken = {name for each in theirs.values() for name in each}
+    theirs["chat"] = [name for name in named if name not in taken]
     routes = Routes(
-        {"chat": ModelSettings.model_validate({"targets": targets, "max_output": 100, **model})},
+        {
+            name: _model(theirs[name], model if name == "chat" else (others or {})[name])
+            for name in theirs
+        },
         built,
     )
     access = _access()
@@ -365,6 +380,12 @@ def pipeline_of(
     pipeline = Pipeline(Snapshot(routes, access, plans, tariff), tools)
     caller = Caller("acme", KEY.public_id, "ci", "default", None, frozenset({"*"}))
     return Bench(pipeline, upstreams, limiter, known, heard, caller, KEY.reveal())
+
+
+def _model(providers: Sequence[str], given: Mapping[str, Any]) -> ModelSettings:
+    targets = [{"provider": name, "model": "m"} for name in providers]
+    settings = {key: value for key, value in given.items() if key != "providers"}
+    return ModelSettings.model_validate({"targets": targets, "max_output": 100, **settings})
 
 
 def _provider(name: str, settings: Mapping[str, Any]) -> AnyProvider:

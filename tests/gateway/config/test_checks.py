@@ -1,5 +1,10 @@
-import pytest
+from math import inf
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.routing import MAX_FALLBACKS
 from tests.support.configuration import GOOD, KEY, configured, line_of, refused
 
 
@@ -111,3 +116,53 @@ def test_a_provider_that_no_model_uses_is_fine() -> None:
     extra = GOOD.replace("models:", "  c: {kind: plain, base_url: http://c}\nmodels:", 1)
 
     assert "c" in configured(extra).providers
+
+
+# Fallbacks: row 51 of the failures.
+
+
+def _models(ways: dict[str, list[str]]) -> str:
+    target = "targets: [{provider: a, model: m}]"
+    lines = [
+        f"  {name}: {{{target}, fallback: {{to: [{', '.join(to)}]}}}}"
+        if to
+        else f"  {name}: {{{target}}}"
+        for name, to in ways.items()
+    ]
+    provider = "providers:\n  a: {kind: plain, base_url: http://a.example}\n"
+    return provider + "models:\n" + "\n".join(lines) + "\n"
+
+
+def _longest(ways: dict[str, list[str]], name: str, seen: frozenset[str]) -> float:
+    """Models on the longest way from one, infinite where it is a circle."""
+    if name in seen:
+        return inf
+    return 1 + max((_longest(ways, each, seen | {name}) for each in ways[name]), default=0)
+
+
+_NAMES = "bcdefgh"
+_ways = st.fixed_dictionaries(
+    {name: st.lists(st.sampled_from(_NAMES), max_size=2, unique=True) for name in _NAMES}
+)
+
+
+@given(_ways)
+@settings(max_examples=150)
+def test_fallbacks_are_accepted_if_and_only_if_they_end_soon(ways: dict[str, list[str]]) -> None:
+    longest = max(_longest(ways, name, frozenset()) for name in ways)
+    text = _models(ways)
+
+    if longest <= MAX_FALLBACKS:
+        assert configured(text).models
+    else:
+        assert all(".fallback.to: leads " in line for line in refused(text))
+
+
+def test_a_fallback_that_is_no_model_is_told() -> None:
+    (told,) = refused(_models({"chat": ["chta"]}))
+    assert told.endswith("models.chat.fallback.to[0]: no model chta; did you mean chat?")
+
+
+def test_a_long_chain_of_fallbacks_is_told() -> None:
+    chain = {f"m{i}": [f"m{i + 1}"] for i in range(50)} | {"m50": []}
+    assert any("5 are the most" in line for line in refused(_models(chain)))

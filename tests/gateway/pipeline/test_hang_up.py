@@ -396,18 +396,64 @@ async def test_a_drain_that_is_cancelled_is_over() -> None:
     check_left(bench, Station("", reserving, ["a"], PROMPT + 1, pieces=1))
 
 
-async def test_only_streams_are_drained() -> None:
-    bench = pipeline_of(
-        says_whole(completion(), before=(1e6,)), providers={"a": {"on_hang_up": "drain"}}
-    )
+DRAIN = {"on_hang_up": "drain", "drain_timeout": 10}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_has_not_begun_is_drained_too_and_charged_by_its_usage(
+    *, stream: bool
+) -> None:
+    says = streams(*STREAM, before=(5.0,)) if stream else says_whole(completion(), before=(5.0,))
+    bench = pipeline_of(says, providers={"a": DRAIN})
+    request = bench.request()
+
+    with interrupted_after(request, 1.0), pytest.raises(ClientHungUp):
+        await bench.ask(request, stream=stream)
+
+    assert bench.record.outcome == "hung_up"
+    assert bench.limiter.settled[0][1] == 9
+    bench.check_nothing_is_left()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_does_not_come_is_drained_for_so_long_at_most(*, stream: bool) -> None:
+    bench = pipeline_of(streams(before=(1e6,)), providers={"a": DRAIN})
     request = bench.request()
     clock = asyncio.get_running_loop().time
     began = clock()
 
     with interrupted_after(request, 1.0), pytest.raises(ClientHungUp):
-        await bench.ask(request, stream=False)
+        await bench.ask(request, stream=stream)
 
-    assert clock() - began == pytest.approx(1.0)
+    assert clock() - began == pytest.approx(11.0)
+    assert bench.limiter.settled[0][1] == PROMPT
+    bench.check_nothing_is_left()
+
+
+async def test_nobody_is_asked_after_an_attempt_that_failed_without_the_client() -> None:
+    bench = pipeline_of(
+        streams(before=(5.0, httpx.ReadError("reset"))), GOOD, providers={"a": DRAIN}
+    )
+    request = bench.request()
+
+    with interrupted_after(request, 1.0), pytest.raises(ClientHungUp):
+        await bench.ask(request)
+
+    assert bench.upstreams.asked == ["a"]
+    bench.check_nothing_is_left()
+
+
+async def test_a_shutdown_ends_what_is_drained() -> None:
+    bench = pipeline_of(streams(before=(1e6,)), providers={"a": DRAIN})
+    request = bench.request()
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    asyncio.get_running_loop().call_later(2.0, request.interrupt, Draining("stop"))
+
+    with interrupted_after(request, 1.0), pytest.raises(ClientHungUp):
+        await bench.ask(request)
+
+    assert clock() - began == pytest.approx(2.0)
     bench.check_nothing_is_left()
 
 

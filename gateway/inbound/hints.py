@@ -1,0 +1,35 @@
+"""
+What SDKs say of themselves that helps to serve them: when they give up, and how often they have
+asked already.
+
+A hint only ever takes away: time that nobody would wait, attempts that the client makes itself.
+One that makes no sense is none.
+
+Hot: one pass over the header names of every request; the rest only where a hint is there.
+"""
+
+import re
+from collections.abc import Iterable
+from math import inf
+
+from ..pipeline import Hints
+
+MAX_REPEATS = 100
+
+_PATIENCE = (b"x-stainless-read-timeout", b"x-stainless-timeout")
+"""How openai-python and openai-node say how many seconds they wait; anthropic's SDKs likewise."""
+_REPEATS = b"x-stainless-retry-count"
+_SECONDS = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?[0-9]*")
+_COUNT = re.compile(rb"[0-9]{1,9}")
+_NONE = Hints()
+
+
+def hints_of(headers: Iterable[tuple[bytes, bytes]]) -> Hints:
+    """The hints in raw ASGI headers."""
+    patience, repeats = inf, 0
+    for name, value in headers:
+        if name in _PATIENCE and _SECONDS.fullmatch(value):
+            patience = min(patience, float(value) or inf)
+        elif name == _REPEATS and _COUNT.fullmatch(value):
+            repeats = min(int(value), MAX_REPEATS)
+    return _NONE if patience == inf and not repeats else Hints(patience, repeats)

@@ -1,0 +1,255 @@
+"""
+The attempts of one request at the targets of one model: the next one takes over until one answers.
+
+What stays true: one attempt is open at a time, its slot and its health's probe are given back
+however it ends, and `serving` is the candidate whose attempt is open. Whether to go on after a
+failure is `Retries`' to say, whom to ask next `routing`'s.
+
+Hot: `_attempt` runs once an attempt; nothing here runs once a chunk.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from types import TracebackType
+
+from ..contract.errors import (
+    InvalidRequest,
+    LimitExceeded,
+    ProviderBusy,
+    ProviderError,
+    RequestExceedsLimit,
+    Retry,
+)
+from ..pricing import ModelUnpriced
+from ..routing import Candidate, Route, plan
+from ..telemetry.record import AttemptRecord, Record
+from .account import Account
+from .attempt import Answer, Attempt, Call, Streamed, Terms
+from .events import Tally
+from .interrupt import ClientHungUp, Interrupt
+from .outcome import code_of
+from .pipeline import Pipeline
+from .retries import Retries
+
+EARLY = 0.002
+"""Seconds by which a timer may fire too early: uvloop counts whole milliseconds."""
+
+_NOT_THIS_ONE = (InvalidRequest, LimitExceeded, ModelUnpriced, RequestExceedsLimit)
+"""Refusals before anything is sent: not of the dialect of this target's kind, or too dear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """
+    What a client says of itself: `patience` is seconds of silence after which it leaves,
+    `repeats` how often it has sent this request before.
+    """
+
+    patience: float = inf
+    repeats: int = 0
+
+
+class Asker:
+    """
+    Whose attempts these are: what a request has whichever model answers it. Made when the first
+    is asked; `total` is the seconds that it may take from then on.
+    """
+
+    __slots__ = ("began", "hints", "interrupt", "now", "pipeline", "record", "total")
+
+    def __init__(
+        self, pipeline: Pipeline, record: Record, interrupt: Interrupt, hints: Hints, total: float
+    ) -> None:
+        self.pipeline = pipeline
+        self.record = record
+        self.interrupt = interrupt
+        self.hints = hints
+        self.total = total
+        self.now = asyncio.get_running_loop().time
+        self.began = self.now()
+
+
+class Failover:
+    """Of one request at the targets of `route`."""
+
+    def __init__(self, asker: Asker, route: Route, terms: Terms, account: Account) -> None:
+        self.answer: Answer | None = None
+        self.serving: Candidate | None = None
+        self._pipeline = asker.pipeline
+        self._record = asker.record
+        self._interrupt = asker.interrupt
+        self._route = route
+        self._terms = terms
+        self._account = account
+        self._retries = Retries(
+            route.settings.retries,
+            ends_at=terms.content_by,
+            now=terms.now,
+            repeats=asker.hints.repeats,
+        )
+        self._open: Attempt | None = None
+        self._probes = False
+
+    async def first_answer(self, queue: deque[Candidate]) -> Answer:
+        """
+        An answer with content, from the first of `queue` that gives one. It stays open.
+
+        Raises:
+            GatewayError: a limit has no room for any of them.
+            ProviderError: none answered, or the one that did refused the request itself.
+        """
+        failure: ProviderError | None = None
+        while True:
+            candidate = queue.popleft()
+            try:
+                await self._account.afford(candidate.name)
+                return await self._attempt(candidate)
+            except _NOT_THIS_ONE as refusal:
+                if not queue:
+                    raise (self._final(failure) if failure else refusal) from None
+            except ProviderError as error:
+                failure = error
+                if not self._retries.allow_another(candidate.name, error):
+                    raise self._final(error) from None
+                queue = queue or await self._next_round()
+                if not queue:
+                    raise self._final(error) from None
+
+    async def release(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Free the upstream connection: at once, or after draining it if its provider says so."""
+        opened, self._open = self._open, None
+        if opened is None:
+            return
+        try:
+            if isinstance(self.answer, Streamed):
+                await self._read_on(self.answer)
+        finally:
+            try:
+                await opened.__aexit__(kind, error, traceback)
+            finally:
+                self._ended()
+
+    def judge(self, error: BaseException | None) -> None:
+        """What the end of the answer says of the target that gave it."""
+        if self.serving is None:
+            return
+        if error is None:
+            self._pipeline.health.succeeded(self.serving.name)
+        elif isinstance(error, ProviderError):
+            self._record.attempts[-1].error = code_of(error)
+            self._pipeline.health.failed(self.serving.name, error)
+
+    async def _next_round(self) -> deque[Candidate]:
+        """All have failed once: wait, then those that may be asked again; empty to give up."""
+        spent = self._retries.spent_targets
+        left = offering(self._route, self._terms.call) - spent
+        pause = self._retries.pause(self._pipeline.health.soonest(left)) if left else None
+        if pause is None:
+            return deque()
+        await asyncio.sleep(pause + EARLY)
+        again = candidates(self._pipeline, self._route, self._terms.call)
+        return deque(each for each in again if each.name not in spent)
+
+    def _final(self, error: ProviderError) -> ProviderError:
+        """The last error is the one the client hears of, with how long to wait."""
+        if error.retryable:
+            error.retry_after = max(soonest(self._pipeline, self._route, self._terms.call), 1.0)
+        return error
+
+    async def _attempt(self, candidate: Candidate) -> Answer:
+        """One attempt; the one that answers stays open until the request ends."""
+        pipeline, account = self._pipeline, self._account
+        self._probes = pipeline.admit(candidate)
+        self.serving = candidate
+        record = pipeline.attempt_record(self._record, candidate)
+        account.tally = Tally()
+        try:
+            headers = pipeline.attempt_headers(self._record, record)
+            attempt = Attempt(self._terms, candidate, record, account.tally, headers)
+            answer = await self._entered(attempt, candidate)
+        except BaseException as error:
+            if isinstance(error, ProviderError) and error.retry is Retry.ONCE:
+                account.abandon(record)
+            self._failed(record, candidate, error)
+            raise
+        self._open, self.answer = attempt, answer
+        self._record.target = candidate.name
+        self._release_probe(candidate)  # one that streams holds up nobody
+        self._interrupt.catch_up()
+        return answer
+
+    async def _entered(self, attempt: Attempt, candidate: Candidate) -> Answer:
+        """The attempt's answer; a provider that bills anyway may finish it without the client."""
+        settings = candidate.provider.settings
+        if settings.on_hang_up == "abort":
+            return await attempt.__aenter__()
+        self._interrupt.put_off(lambda: attempt.hurry(settings.drain_timeout))
+        try:
+            return await attempt.__aenter__()
+        except BaseException:
+            self._interrupt.catch_up()
+            raise
+
+    def _failed(self, record: AttemptRecord, candidate: Candidate, error: BaseException) -> None:
+        record.ended = self._pipeline.clock()
+        record.error = code_of(error)
+        self._pipeline.slots.give_back(candidate.provider)
+        self.serving = None
+        if isinstance(error, ProviderError) and not isinstance(error, ProviderBusy):
+            self._pipeline.health.failed(candidate.name, error)
+        else:
+            self._release_probe(candidate)
+
+    def _release_probe(self, candidate: Candidate) -> None:
+        if self._probes:
+            self._pipeline.health.released(candidate.name)
+
+    async def _read_on(self, answer: Streamed) -> None:
+        """What is left to read when the client has all that it will get."""
+        if answer.rest.done:
+            answer.rest.unwatch()
+            await answer.rest.read_out()
+        elif isinstance(self._interrupt.error, ClientHungUp):
+            await self._drain(answer)
+
+    async def _drain(self, answer: Streamed) -> None:
+        """Read on without the client, for a provider that bills anyway, to learn the usage."""
+        assert self.serving is not None, "an answer has a target"
+        settings = self.serving.provider.settings
+        if settings.on_hang_up == "abort":
+            return
+        answer.rest.unwatch()
+        try:
+            async with asyncio.timeout(settings.drain_timeout):
+                while await answer.rest.next():
+                    pass
+        except (TimeoutError, ProviderError):
+            return  # what was counted so far stands
+
+    def _ended(self) -> None:
+        assert self.serving is not None, "an attempt has a target"
+        self._pipeline.slots.give_back(self.serving.provider)
+        self._record.attempts[-1].ended = self._pipeline.clock()
+
+
+def candidates(pipeline: Pipeline, route: Route, call: Call) -> Sequence[Candidate]:
+    """The targets to try now, best first."""
+    return plan(route, call.operation, pipeline.health.is_up, pipeline.chance)
+
+
+def offering(route: Route, call: Call) -> set[str]:
+    """Targets, up or down, that speak the operation."""
+    return {each.name for each in route.candidates if call.operation in each.provider.operations}
+
+
+def soonest(pipeline: Pipeline, route: Route, call: Call) -> float:
+    """Seconds until a target of the model may be tried."""
+    return pipeline.health.soonest(offering(route, call))
