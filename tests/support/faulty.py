@@ -100,7 +100,7 @@ Script = Callable[[Peer], Awaitable[None]]
 class Server:
     """
     What the scripts have seen. `accepted` counts connections, `live` those that a script still
-    plays on, `peers` are those in order of arrival.
+    plays on, `peers` are those in order of arrival, `failures` what scripts have raised.
     """
 
     port: int = 0
@@ -109,6 +109,7 @@ class Server:
     live: int = 0
     requests: list[Received] = field(default_factory=list)
     peers: list[Peer] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
 
     @property
     def origin(self) -> str:
@@ -128,13 +129,12 @@ class Server:
 
 
 class _Stage:
-    """Where scripts are played: owns their tasks and keeps what they raise."""
+    """Where scripts are played: owns their tasks."""
 
     def __init__(self, script: Script, server: Server) -> None:
         self._script = script
         self._server = server
         self._playing: set[asyncio.Task[None]] = set()
-        self.failures: list[Exception] = []
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(reader, writer, self._server)
@@ -158,7 +158,7 @@ class _Stage:
         except (ConnectionError, asyncio.IncompleteReadError):
             peer.writer.transport.abort()  # the client went away
         except Exception as error:  # noqa: BLE001 - kept for the test, which it fails
-            self.failures.append(error)
+            self._server.failures.append(error)
             peer.writer.transport.abort()
         finally:
             self._server.live -= 1
@@ -190,8 +190,8 @@ async def serving(
         listener.close()
         await stage.clear()
         await listener.wait_closed()
-    if stage.failures:
-        raise stage.failures[0]
+    if server.failures:
+        raise server.failures[0]
 
 
 def refusing_port() -> int:

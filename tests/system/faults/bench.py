@@ -1,0 +1,406 @@
+"""
+A gateway before upstreams that lie, its callers, and what must be true after each of them.
+
+One gateway serves many tests, each of which leaves it as it was: `Aftermath` says whether it did.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+
+from gateway.access import Key
+from tests.support.faulty import refusing_port
+from tests.support.toxic import Line, Toxic
+from tests.system.faults.upstreams import Stage, Upstream, fall_silent
+from tests.system.world import (
+    FORGIVING,
+    JWT_SECRET,
+    OPERATOR,
+    PEPPER,
+    Gateway,
+    Json,
+    bearer,
+    gateway,
+    until,
+    vllm,
+)
+
+TENANT_KEY = Key.generate(Random(4711)).reveal()
+PROMPT = "canary-prompt-8c1f: what did the fox say?"
+PLACES = 64
+"""Requests that an upstream may have in flight."""
+PATIENCE = 20.0
+"""Seconds for what is not promised any time, on a machine that is busy."""
+PLAN: Json = {
+    "requests": "1000000/month",
+    "tokens": "1000000000/month",
+    "budget": "1000000 USD/month",
+    "concurrency": 3 * PLACES,
+}
+PRICE: Json = {"input": 1, "output": 2}
+"""USD per million tokens."""
+
+AT_LENGTH = "AT_LENGTH" in os.environ
+"""Whether tests shall run at the size that FAILURES.md gives them, which takes minutes."""
+
+_numbers = count()
+
+
+def credential(name: str) -> str:
+    """What the gateway shows to the upstream of that name."""
+    return f"canary-credential-of-{name}-5d20"
+
+
+SECRETS = (TENANT_KEY, TENANT_KEY.split("_")[2], OPERATOR, PEPPER, JWT_SECRET, "canary-")
+"""What nobody must ever see; `canary-` is what credentials and prompts begin with."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a client was told."""
+
+    status: int
+    headers: httpx.Headers
+    text: str
+
+    @property
+    def id(self) -> str:
+        """The request's."""
+        return str(self.headers["x-request-id"])
+
+    @property
+    def attempts(self) -> int:
+        return int(self.headers["x-lockgate-attempts"])
+
+    @property
+    def events(self) -> list[Any]:
+        """The events of a stream; the end marker is None."""
+        return [None if each == "[DONE]" else json.loads(each) for each in _data(self.text)]
+
+    @property
+    def error(self) -> Json | None:
+        """The error: the body's, or the last event's."""
+        if self.headers.get("content-type", "").startswith("text/event-stream"):
+            last = self.events[-1]
+        else:
+            last = json.loads(self.text)
+        error: Json | None = (last or {}).get("error")
+        return error
+
+    @property
+    def code(self) -> str | None:
+        """The error's code, None for none."""
+        return None if self.error is None else self.error["code"]
+
+    @property
+    def said(self) -> str:
+        """The text of all deltas, or of a whole answer."""
+        if not self.headers["content-type"].startswith("text/event-stream"):
+            return str(json.loads(self.text)["choices"][0]["message"]["content"])
+        choices = [each for event in self.events if event for each in event.get("choices", ())]
+        return "".join(each["delta"].get("content") or "" for each in choices)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it succeeded, to its very end."""
+        if self.status != 200 or self.error is not None:
+            return False
+        streamed = self.headers["content-type"].startswith("text/event-stream")
+        return not streamed or self.events[-1] is None
+
+
+def _data(stream: str) -> Iterator[str]:
+    """The data of each event that has any, as a browser reads it."""
+    lines = stream.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    for block in lines.split("\n\n"):
+        fields = [line.partition(":") for line in block.split("\n")]
+        if told := [value.removeprefix(" ") for name, _, value in fields if name == "data"]:
+            yield "\n".join(told)
+
+
+@dataclass
+class Bench:
+    """The gateway, its upstreams by name, a line to the first of them that is as bad as a test
+    wants it, and what clients were told since the last test."""
+
+    gateway: Gateway
+    stage: Stage
+    upstreams: dict[str, Upstream]
+    line: Line
+    heard: list[Told] = field(default_factory=list)
+
+    @property
+    def a(self) -> Upstream:
+        return self.upstreams["a"]
+
+    @property
+    def b(self) -> Upstream:
+        return self.upstreams["b"]
+
+    @property
+    def c(self) -> Upstream:
+        return self.upstreams["c"]
+
+    def ask(self, model: str, **fields: Any) -> Told:
+        """One chat."""
+        [told] = self.ask_all([body(model, **fields)])
+        return told
+
+    def ask_both(self, model: str, **fields: Any) -> list[Told]:
+        """One streamed chat and a whole one."""
+        return self.ask_all([body(model, **fields, stream=stream) for stream in (True, False)])
+
+    def ask_cases(self, model: str, cases: Sequence[str], **fields: Any) -> dict[str, Told]:
+        """A chat for each case, many at once."""
+        bodies = [body(model, user=case, **fields) for case in cases]
+        return dict(zip(cases, self.ask_all(bodies), strict=True))
+
+    def ask_all(self, bodies: Sequence[Json], *, at_once: int = 32) -> list[Told]:
+        """All of these; what each was told."""
+        told = asyncio.run(_ask_all(self.gateway.url, bodies, at_once))
+        self.heard += told
+        return told
+
+    def record(self, told: Told) -> Json:
+        """The log line of that request."""
+        return self.gateway.record(told.id)
+
+    def records(self, told: Sequence[Told]) -> list[Json]:
+        """The log lines of those requests, in their order."""
+
+        def found() -> dict[str, Json]:
+            return {each["request_id"]: each for each in self.gateway.records()}
+
+        wanted = [each.id for each in told]
+        until(lambda: found().keys() >= set(wanted), within=PATIENCE)
+        lines = found()
+        return [lines[each] for each in wanted]
+
+    def fresh(self) -> None:
+        """All upstreams are well, and nobody has been told anything."""
+        for each in self.upstreams.values():
+            each.fresh()
+        self.line.toxic = Toxic()
+        self.heard.clear()
+
+    def get(self, path: str, *, secret: str = OPERATOR, **query: Any) -> Any:
+        """What an own or an administrative route says."""
+        url = f"{self.gateway.url}{path}"
+        with httpx.Client(verify=False, timeout=30) as client:
+            answer = client.get(url, params=query, headers=bearer(secret))
+        return answer.raise_for_status().json()
+
+    def every_place_is_free(self) -> bool:
+        """Whether each upstream gets as many requests at once as it may have."""
+        for name, upstream in self.upstreams.items():
+            upstream.fresh()
+            upstream.says(fall_silent())
+            asyncio.run(self._fill(name, upstream))
+        return True
+
+    async def _fill(self, model: str, upstream: Upstream) -> None:
+        async with _client() as client, asyncio.TaskGroup() as tasks:
+            url = f"{self.gateway.url}/v1/chat/completions"
+            calls = [tasks.create_task(client.post(url, json=body(model))) for _ in range(PLACES)]
+            async with asyncio.timeout(PATIENCE):
+                while upstream.asked < PLACES:  # noqa: ASYNC110 - it is counted in a thread
+                    await asyncio.sleep(0.01)
+            for each in calls:
+                each.cancel()
+
+
+def body(model: str, **fields: Any) -> Json:
+    """A chat that resembles no other."""
+    message = {"role": "user", "content": PROMPT}
+    return {"model": model, "messages": [message], "user": f"u{next(_numbers)}", **fields}
+
+
+def _client() -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx.AsyncClient(headers=bearer(TENANT_KEY), verify=False, timeout=60, limits=limits)
+
+
+async def _ask_all(url: str, bodies: Sequence[Json], at_once: int) -> list[Told]:
+    free = asyncio.Semaphore(at_once)
+
+    async def ask(content: Json) -> Told:
+        async with free:
+            answer = await client.post(f"{url}/v1/chat/completions", json=content)
+        return Told(answer.status_code, answer.headers, answer.text)
+
+    async with _client() as client:
+        return list(await asyncio.gather(*map(ask, bodies)))
+
+
+# The gateway
+
+
+@contextmanager
+def bench(
+    folder: Path, config: Json | None = None, *, names: str = "abc", **changes: Any
+) -> Iterator[Bench]:
+    """
+    A gateway before an upstream of each name. A model of an upstream's name leads to it alone,
+    `gone` to nobody, `far` to the first by way of the line; `config` changes sections, by name.
+    """
+    with ExitStack() as stack:
+        stage = stack.enter_context(Stage())
+        upstreams = {name: Upstream(stage) for name in names}
+        line = stage.shape(upstreams[names[0]].server.port)
+        urls = {name: each.url for name, each in upstreams.items()} | {"far": line.url}
+        settings = configuration(folder, urls)
+        for section, more in (config or {}).items():
+            settings[section] = {**settings.get(section, {}), **more}
+        process = stack.enter_context(gateway(folder, settings, **changes))
+        yield Bench(process, stage, upstreams, line)
+
+
+def configuration(folder: Path, urls: dict[str, str]) -> Json:
+    """What all of them are configured as."""
+    gone = f"http://127.0.0.1:{refusing_port()}"
+    providers = {
+        name: vllm(url, api_key=credential(name), max_concurrency=PLACES)
+        for name, url in {**urls, "gone": gone}.items()
+    }
+    prices = folder / "prices.yaml"
+    targets = {f"{name}/demo-model": PRICE for name in providers}
+    prices.write_text(json.dumps({"targets": targets}))
+    return {
+        "providers": providers,
+        "models": {name: model(name) for name in providers},
+        "plans": {"default": PLAN},
+        "tenants": {"acme": {"models": ["*"], "keys": [{"name": "ci", "key": TENANT_KEY}]}},
+        "health": FORGIVING,
+        "pricing": {"file": str(prices)},
+        "ledger": {"flush": "50ms"},
+    }
+
+
+def model(*names: str, attempts: int = 3, **fields: Any) -> Json:
+    """A model that leads to those upstreams, in order; to one alone it asks once."""
+    targets = [{"provider": name, "model": "demo-model"} for name in names]
+    retries = {"attempts": 1 if len(names) == 1 else attempts}
+    return {"targets": targets, "max_output": 512, "retries": retries, **fields}
+
+
+# What must be true after each test
+
+
+class Aftermath:
+    """
+    Of everything that happens to a gateway from now on until `check`: nothing may be left.
+
+    Descriptors count but for connections that are pooled, to upstreams and to the database.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._read = bench.gateway.printed.stat().st_size
+        self._held = self._descriptors()
+
+    def check(self) -> None:
+        """
+        Raises:
+            AssertionError, TimeoutError: something is left.
+        """
+        bench = self._bench
+        assert bench.gateway.process.poll() is None, bench.gateway.output[-2000:]
+        until(bench.gateway.is_idle, within=PATIENCE)
+        until(lambda: self._descriptors() <= self._held, within=PATIENCE)
+        self._every_admitted_request_has_one_row()
+        self._nothing_is_held_of_any_limit()
+        self._no_secret_has_got_out()
+        for name, upstream in bench.upstreams.items():
+            assert not upstream.server.failures, (name, upstream.server.failures)
+
+    def _descriptors(self) -> int:
+        pooled = self._bench.gateway.metrics()['lockgate_upstream_connections{state="open"}']
+        names = []
+        for descriptor in Path(f"/proc/{self._bench.gateway.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                names.append(str(descriptor.readlink()))
+        return sum("lockgate.db" not in name for name in names) - int(pooled)
+
+    def _printed(self) -> str:
+        with self._bench.gateway.printed.open("rb") as file:
+            file.seek(self._read)
+            return file.read().decode()
+
+    def _records(self) -> dict[str, Json]:
+        lines = [json.loads(line) for line in self._printed().rpartition("\n")[0].splitlines()]
+        requests = [line for line in lines if line["event"] == "request"]
+        told = {each["request_id"]: each for each in requests}
+        assert len(told) == len(requests), "a request was told twice"
+        return told
+
+    def _every_admitted_request_has_one_row(self) -> None:
+        """A request that was sent anywhere was admitted; one that was not may have been."""
+
+        def is_written() -> bool:
+            sent = {name for name, each in self._records().items() if each["attempts"]}
+            return {each.id for each in self._bench.heard if each.attempts} <= sent and (
+                {each["request_id"] for each in self._rows()} >= sent
+            )
+
+        until(is_written, within=PATIENCE)
+        records, rows = self._records(), self._rows()
+        names = [row["request_id"] for row in rows]
+        assert len(names) == len(set(names)), "a request has two rows"
+        assert set(names) <= set(records), "a row of no request"
+        for row in rows:
+            record = records[row["request_id"]]
+            for name in ("outcome", "prompt_tokens", "completion_tokens", "usage_source"):
+                assert row[name] == record[name], (name, row, record)
+
+    def _rows(self) -> list[Json]:
+        rows: list[Json] = []
+        first = min((each["request_id"] for each in self._records().values()), default=None)
+        query: Json = {"limit": 1000}
+        while first is not None:
+            page = self._bench.get("/admin/v1/ledger", **query)
+            rows += [row for row in page["data"] if row["request_id"] >= first]
+            if "next" not in page or page["data"][-1]["request_id"] < first:
+                break
+            query["after"] = page["next"]
+        return rows
+
+    def _nothing_is_held_of_any_limit(self) -> None:
+        """What is left of each limit, and what the ledger says was used, are the whole of it."""
+
+        def is_whole() -> bool:
+            groups = self._bench.get("/v1/usage", secret=TENANT_KEY, group_by="month")["data"]
+            used = {"requests": 0, "tokens": 0, "money": 0, "concurrency": 0}
+            for each in groups:
+                used["requests"] += each["requests"]
+                used["tokens"] += each["prompt_tokens"] + each["completion_tokens"]
+                used["money"] += each["cost_nano_usd"]
+            limits = self._bench.get("/v1/limits", secret=TENANT_KEY)["data"]
+            left = {each["measure"]: each["limit"] - each["remaining"] for each in limits}
+            return left == used
+
+        until(is_whole, within=PATIENCE)
+
+    def _no_secret_has_got_out(self) -> None:
+        bench = self._bench
+        url, headers = f"{bench.gateway.url}/metrics", bearer(OPERATOR)
+        sinks = {
+            "printed": self._printed(),
+            "metrics": httpx.get(url, headers=headers, verify=False).text,
+            "headers": "\n".join(str(each.headers) for each in bench.heard),
+            "errors": "\n".join(str(each.error) for each in bench.heard),
+        }
+        for file in sorted(bench.gateway.printed.parent.glob("state/*")):
+            sinks[file.name] = file.read_bytes().decode("latin-1")
+        for name, text in sinks.items():
+            assert [each for each in SECRETS if each in text] == [], name
+        for name in ("headers", "errors"):
+            assert not [each.url for each in bench.upstreams.values() if each.url in sinks[name]]

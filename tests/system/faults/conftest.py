@@ -1,0 +1,39 @@
+"""What the tests of faults share: a gateway, and that nothing is left of them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.faults.bench import Aftermath, Bench, bench, model
+from tests.system.world import Json
+
+BRISK: Json = {"timeouts": {"first_content": "700ms", "stall": "700ms"}}
+"""For upstreams that do not answer; whoever else is asked may take longer."""
+MODELS = {
+    "ab": model("a", "b"),
+    "abc": model("a", "b", "c"),
+    "gone-a": model("gone", "a"),
+    "brisk": model("a", **BRISK),
+    "brisk-b": model("a", "b", **BRISK),
+}
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One gateway for all tests that need no other. Its health forgives what they have done."""
+    with bench(tmp_path_factory.mktemp("faults"), {"models": MODELS}) as made:
+        assert all(each.is_whole for each in made.ask_both("abc"))
+        yield made
+        assert made.every_place_is_free()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    if "world" not in request.fixturenames:
+        yield
+        return
+    world: Bench = request.getfixturevalue("world")
+    world.fresh()
+    aftermath = Aftermath(world)
+    yield
+    aftermath.check()
