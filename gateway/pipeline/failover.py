@@ -16,15 +16,19 @@ from math import inf
 from types import TracebackType
 
 from ..contract.errors import (
+    GatewayError,
     InvalidRequest,
     LimitExceeded,
     ProviderBusy,
     ProviderError,
+    ProviderRateLimited,
+    ProviderRefused,
+    ProviderTimedOut,
     RequestExceedsLimit,
     Retry,
 )
 from ..pricing import ModelUnpriced
-from ..routing import Candidate, Route, plan
+from ..routing import Candidate, Route, plan, preferred_first
 from ..telemetry.record import AttemptRecord, Record
 from .account import Account
 from .attempt import Answer, Attempt, Call, Streamed, Terms
@@ -36,6 +40,9 @@ from .retries import Retries
 
 EARLY = 0.002
 """Seconds by which a timer may fire too early: uvloop counts whole milliseconds."""
+
+_OVERLOADED = (ProviderRateLimited, ProviderRefused, ProviderTimedOut)
+"""Ends of attempts that say that the upstream has too much to do."""
 
 _NOT_THIS_ONE = (InvalidRequest, LimitExceeded, ModelUnpriced, RequestExceedsLimit)
 """Refusals before anything is sent: not of the dialect of this target's kind, or too dear."""
@@ -92,6 +99,9 @@ class Failover:
         )
         self._open: Attempt | None = None
         self._probes = False
+        self._has_asked = False
+        self._waits = False
+        self._content_after = 0.0
 
     async def first_answer(self, queue: deque[Candidate]) -> Answer:
         """
@@ -101,22 +111,28 @@ class Failover:
             GatewayError: a limit has no room for any of them.
             ProviderError: none answered, or the one that did refused the request itself.
         """
-        failure: ProviderError | None = None
-        while True:
-            candidate = queue.popleft()
+        failure: GatewayError | ProviderError | None = None
+        while (candidate := self._next(queue)) is not None:
             try:
                 await self._account.afford(candidate.name)
                 return await self._attempt(candidate)
             except _NOT_THIS_ONE as refusal:
-                if not queue:
-                    raise (self._final(failure) if failure else refusal) from None
+                failure = failure or refusal
             except ProviderError as error:
                 failure = error
                 if not self._retries.allow_another(candidate.name, error):
-                    raise self._final(error) from None
-                queue = queue or await self._next_round()
-                if not queue:
-                    raise self._final(error) from None
+                    break
+                queue = queue or await self._next_round(error)
+        assert failure is not None, "the first of them was asked"
+        raise self._final(failure)
+
+    def _next(self, queue: deque[Candidate]) -> Candidate | None:
+        """Any may be asked first; a retry draws on the budget of the target that receives it."""
+        while queue:
+            candidate = queue.popleft()
+            if not self._has_asked or self._pipeline.health.may_retry(candidate.name):
+                return candidate
+        return None
 
     async def release(
         self,
@@ -147,8 +163,11 @@ class Failover:
             self._record.attempts[-1].error = code_of(error)
             self._pipeline.health.failed(self.serving.name, error)
 
-    async def _next_round(self) -> deque[Candidate]:
+    async def _next_round(self, error: ProviderError) -> deque[Candidate]:
         """All have failed once: wait, then those that may be asked again; empty to give up."""
+        if isinstance(error, ProviderBusy) and (line := self._line()):
+            self._waits = True
+            return line
         spent = self._retries.spent_targets
         left = offering(self._route, self._terms.call) - spent
         pause = self._retries.pause(self._pipeline.health.soonest(left)) if left else None
@@ -158,19 +177,37 @@ class Failover:
         again = candidates(self._pipeline, self._route, self._terms.call)
         return deque(each for each in again if each.name not in spent)
 
-    def _final(self, error: ProviderError) -> ProviderError:
+    def _line(self) -> deque[Candidate]:
+        """The best target before which a request may wait for its turn, if it has not yet."""
+        if self._waits:
+            return deque()
+        planned = candidates(self._pipeline, self._route, self._terms.call)
+        spent = self._retries.spent_targets
+        lines = [each for each in planned if each.provider.settings.queue.size]
+        return deque([each for each in lines if each.name not in spent][:1])
+
+    def _final(self, error: GatewayError | ProviderError) -> GatewayError | ProviderError:
         """The last error is the one the client hears of, with how long to wait."""
-        if error.retryable:
-            error.retry_after = max(soonest(self._pipeline, self._route, self._terms.call), 1.0)
+        if isinstance(error, ProviderError) and error.retryable:
+            told = error.retry_after if isinstance(error, ProviderBusy) else None
+            wait = soonest(self._pipeline, self._route, self._terms.call)
+            error.retry_after = max(wait, told or 0.0, 1.0)
         return error
 
     async def _attempt(self, candidate: Candidate) -> Answer:
         """One attempt; the one that answers stays open until the request ends."""
         pipeline, account = self._pipeline, self._account
-        self._probes = pipeline.admit(candidate)
+        self._probes = await pipeline.admit(
+            candidate,
+            self._record.tenant,
+            waits_until=self._terms.content_by if self._waits else None,
+        )
         self.serving = candidate
         record = pipeline.attempt_record(self._record, candidate)
         account.tally = Tally()
+        if not self._has_asked:
+            self._has_asked = True
+            pipeline.health.sent(candidate.name)
         try:
             headers = pipeline.attempt_headers(self._record, record)
             attempt = Attempt(self._terms, candidate, record, account.tally, headers)
@@ -182,6 +219,7 @@ class Failover:
             raise
         self._open, self.answer = attempt, answer
         self._record.target = candidate.name
+        self._content_after = pipeline.clock() - record.started
         self._release_probe(candidate)  # one that streams holds up nobody
         self._interrupt.catch_up()
         return answer
@@ -201,7 +239,9 @@ class Failover:
     def _failed(self, record: AttemptRecord, candidate: Candidate, error: BaseException) -> None:
         record.ended = self._pipeline.clock()
         record.error = code_of(error)
-        self._pipeline.slots.give_back(candidate.provider)
+        self._pipeline.queues.give_back(
+            candidate.provider, overloaded=isinstance(error, _OVERLOADED)
+        )
         self.serving = None
         if isinstance(error, ProviderError) and not isinstance(error, ProviderBusy):
             self._pipeline.health.failed(candidate.name, error)
@@ -236,13 +276,15 @@ class Failover:
 
     def _ended(self) -> None:
         assert self.serving is not None, "an attempt has a target"
-        self._pipeline.slots.give_back(self.serving.provider)
+        self._pipeline.queues.give_back(self.serving.provider, seconds=self._content_after)
         self._record.attempts[-1].ended = self._pipeline.clock()
 
 
 def candidates(pipeline: Pipeline, route: Route, call: Call) -> Sequence[Candidate]:
     """The targets to try now, best first."""
-    return plan(route, call.operation, pipeline.health.is_up, pipeline.chance)
+    health = pipeline.health
+    planned = plan(route, call.operation, health.is_up, pipeline.chance)
+    return preferred_first(planned, health.prefers)
 
 
 def offering(route: Route, call: Call) -> set[str]:

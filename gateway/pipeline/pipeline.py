@@ -12,9 +12,10 @@ from random import Random
 
 from ..access import Access
 from ..contract.errors import LedgerFull, ProviderBusy
-from ..contract.provider import AnyProvider, Operation
+from ..contract.provider import Operation
 from ..health import Health
 from ..limits import Limiter, Plans
+from ..queueing import Queues
 from ..routing import Candidate, Routes
 from ..telemetry.context import Contexts
 from ..telemetry.record import AttemptRecord, Observer, Record
@@ -32,34 +33,6 @@ class Snapshot:
     access: Access
     plans: Plans
     tariff: Tariff
-
-
-class Slots:
-    """Requests in flight at each provider, held to its `max_concurrency`."""
-
-    def __init__(self) -> None:
-        self._taken: dict[str, int] = {}
-
-    def take(self, provider: AnyProvider) -> None:
-        """
-        Take a slot.
-
-        Raises:
-            ProviderBusy: all are taken.
-        """
-        taken = self._taken.get(provider.name, 0)
-        bound = provider.settings.max_concurrency
-        if bound is not None and taken >= bound:
-            raise ProviderBusy(f"{taken} requests are in flight")
-        self._taken[provider.name] = taken + 1
-
-    def give_back(self, provider: AnyProvider) -> None:
-        """Free a slot that was taken."""
-        self._taken[provider.name] -= 1
-
-    def taken(self) -> int:
-        """Slots taken at all providers together."""
-        return sum(self._taken.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +57,7 @@ class Pipeline:
 
     def __init__(self, snapshot: Snapshot, tools: Tools) -> None:
         self.snapshot = snapshot
-        self.slots = Slots()
+        self.queues = Queues(clock=tools.clock)
         self.limiter = tools.limiter
         self.health = tools.health
         self.upstream = tools.upstream
@@ -144,16 +117,24 @@ class Pipeline:
         if self._ledger_is_full():
             raise LedgerFull
 
-    def admit(self, candidate: Candidate) -> bool:
+    async def admit(
+        self, candidate: Candidate, tenant: str, *, waits_until: float | None = None
+    ) -> bool:
         """
         Take a slot at the candidate's provider; whether this request is its target's probe.
 
+        `waits_until` is an instant of the loop's clock until which it may wait for its turn, None
+        where it should rather go elsewhere. Cancelled or refused, it holds nothing.
+
         Raises:
-            ProviderBusy: none is free, or another request is finding out whether it works again.
+            ProviderBusy: no slot is free, or another request is finding out whether it works again.
         """
-        self.slots.take(candidate.provider)
+        if not self.queues.try_take(candidate.provider):
+            if waits_until is None:
+                raise ProviderBusy("all slots are taken")
+            await self.queues.take(candidate.provider, tenant, until=waits_until)
         if not self.health.admits(candidate.name):
-            self.slots.give_back(candidate.provider)
+            self.queues.give_back(candidate.provider)
             raise ProviderBusy("being probed")
         return self.health.probes(candidate.name)
 

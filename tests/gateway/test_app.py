@@ -168,7 +168,7 @@ async def test_nothing_is_left_open_however_often_it_runs(tmp_path: Path) -> Non
                 assert streamed.text.endswith("data: [DONE]\n\n")
             assert (asyncio.all_tasks(), threads()) == before[:2]
             await eventually(lambda: sockets() == before[2], within=10)
-            assert gateway.pipeline.live == gateway.pipeline.slots.taken() == 0
+            assert gateway.pipeline.live == gateway.pipeline.queues.taken() == 0
 
 
 async def test_a_store_that_is_not_there_keeps_nobody_from_starting(tmp_path: Path) -> None:

@@ -323,7 +323,8 @@ class Bench:
     def check_nothing_is_left(self) -> None:
         """What must hold when no request is on its way, whatever became of them."""
         assert self.pipeline.live == 0
-        assert self.pipeline.slots.taken() == 0
+        assert self.pipeline.queues.taken() == 0
+        assert self.pipeline.queues.waiting() == 0
         assert self.limiter.held == {}
         assert self.limiter._open == {}
         assert all(body.closed for body in self.upstreams.bodies)

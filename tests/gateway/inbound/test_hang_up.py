@@ -96,7 +96,7 @@ async def test_over_a_socket_a_hang_up_reaches_the_upstream_at_once(
             await soon(lambda: gateway.pipeline.live == 0)
             await soon(lambda: sim.state()["aborted"] == 1)
             await writer.wait_closed()
-            assert gateway.pipeline.slots.taken() == 0
+            assert gateway.pipeline.queues.taken() == 0
 
 
 async def test_over_a_socket_events_arrive_as_they_are_written(tmp_path: Path) -> None:

@@ -182,6 +182,26 @@ async def test_settling_twice_charges_once(limiter: Limiter) -> None:
     assert left(await take(limiter, *limits, tokens=0)) == [70, 70, 1]
 
 
+async def test_what_is_cancelled_was_never_taken_the_request_itself_included(
+    limiter: Limiter,
+) -> None:
+    limits = (
+        limit("requests", 1),
+        limit("tokens", 10),
+        limit("tokens", 10, DAY),
+        limit("concurrency", 1, AtOnce()),
+    )
+    first = await take(limiter, *limits, tokens=10)
+
+    await limiter.cancel(first)
+    await limiter.cancel(first)
+    second = await take(limiter, *limits, tokens=10)
+
+    assert left(second) == [0, 0, 0, 0]
+    await limiter.settle(second, Amounts(10))
+    assert [each.remaining for each in await limiter.standings("acme", limits)] == [0, 0, 0, 1]
+
+
 async def test_a_request_without_tokens_is_settled_like_any_other(limiter: Limiter) -> None:
     limits = (limit("tokens", 100), limit("tokens", 100, DAY), limit("requests", 9, DAY))
 

@@ -1,51 +1,15 @@
-"""What outlives a request: slots, those on their way, the ids they are found by."""
+"""What outlives a request: those on their way, the ids they are found by."""
 
 import asyncio
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway.contract.errors import Draining, ProviderBusy
-from gateway.pipeline.pipeline import Slots
+from gateway.contract.errors import Draining
 from gateway.telemetry.context import PassedOn
-from providers.vllm import VLLM
 from tests.support.pipeline import GOOD, HEADERS, Gate, pipeline_of, refuses, streams, text
 
 TRACEPARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-def provider(name: str, bound: int | None) -> VLLM:
-    settings = {"kind": "vllm", "base_url": "http://h", "max_concurrency": bound}
-    return VLLM(name, VLLM.Settings.model_validate(settings))
-
-
-@given(
-    bounds=st.lists(st.none() | st.integers(1, 3), min_size=1, max_size=3),
-    steps=st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=40),
-)
-def test_no_provider_holds_more_than_its_bound_and_none_is_refused_below_it(
-    bounds: list[int | None], steps: list[tuple[int, bool]]
-) -> None:
-    providers = [provider(str(number), bound) for number, bound in enumerate(bounds)]
-    taken = [0] * len(providers)
-    slots = Slots()
-
-    for which, takes in steps:
-        number = which % len(providers)
-        bound = bounds[number]
-        if not takes:
-            if taken[number]:
-                slots.give_back(providers[number])
-                taken[number] -= 1
-        elif bound is not None and taken[number] == bound:
-            with pytest.raises(ProviderBusy):
-                slots.take(providers[number])
-        else:
-            slots.take(providers[number])
-            taken[number] += 1
-        assert slots.taken() == sum(taken)
 
 
 async def test_requests_on_their_way_are_counted_and_can_all_be_ended() -> None:

@@ -354,9 +354,9 @@ async def test_a_target_whose_plan_was_made_before_its_probe_began_is_busy() -> 
 
     (candidate, *_) = bench.pipeline.snapshot.routes.find("chat").candidates  # type: ignore[union-attr]
     with pytest.raises(ProviderError, match="being probed"):
-        bench.pipeline.admit(candidate)
+        await bench.pipeline.admit(candidate, "acme")
 
-    assert bench.pipeline.slots.taken() == 0
+    assert bench.pipeline.queues.taken() == 0
 
 
 async def test_nothing_is_sent_when_all_targets_are_down() -> None:

@@ -1,0 +1,242 @@
+"""The attempts of one request: turns before a busy provider, budgets of retries, patience."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from gateway.contract.errors import NoHealthyUpstream, ProviderBusy, ProviderError, ProviderTimedOut
+from gateway.health import HealthSettings
+from gateway.pipeline import Hints
+from tests.support.pipeline import (
+    GOOD,
+    GOOD_WHOLE,
+    HEADERS,
+    MESSAGES,
+    NEVER_OPEN,
+    Bench,
+    Gate,
+    breaks,
+    pipeline_of,
+    refuses,
+    streams,
+    text,
+)
+
+ONE_SLOT = {"max_concurrency": 1}
+ONE_IN_LINE = {**ONE_SLOT, "queue": {"size": 1, "wait": 5}}
+REFUSED = breaks(httpx.ConnectError("refused"))
+
+
+async def hinted(bench: Bench, hints: Hints, *, stream: bool = False) -> None:
+    """One exchange of a client that says this of itself."""
+    body = {"model": "chat", "messages": MESSAGES, "stream": stream}
+    async with bench.request() as request:
+        caller = await request.identify(HEADERS)
+        await bench.relay(await request.answer(caller, body, stream=stream, hints=hints))
+
+
+# Turns
+
+
+async def test_a_busy_provider_is_passed_over_and_costs_no_attempt() -> None:
+    gate = Gate()
+    bench = pipeline_of([streams(*GOOD.steps, gate), GOOD], GOOD, providers={"a": ONE_IN_LINE})
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.ask())
+        await gate.reached.wait()
+        await bench.ask()
+        gate.open()
+
+    assert bench.upstreams.asked == ["a", "b"]
+    assert [len(each.attempts) for each in bench.heard.records] == [1, 1]
+    bench.check_nothing_is_left()
+
+
+async def test_with_every_provider_busy_a_request_waits_for_its_turn() -> None:
+    gate = Gate()
+    bench = pipeline_of([streams(*GOOD.steps, gate), GOOD], providers={"a": ONE_IN_LINE})
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.ask())
+        await gate.reached.wait()
+        waits = group.create_task(bench.ask())
+        await asyncio.sleep(0.01)
+        assert bench.pipeline.queues.waiting() == 1
+        assert bench.upstreams.asked == ["a"]
+        gate.open()
+        await waits
+
+    assert bench.upstreams.asked == ["a", "a"]
+    bench.check_nothing_is_left()
+
+
+async def test_a_line_that_is_full_refuses_and_says_when_to_come_back() -> None:
+    gate = Gate()
+    bench = pipeline_of([streams(*GOOD.steps, gate), GOOD], providers={"a": ONE_IN_LINE})
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.ask())
+        await gate.reached.wait()
+        group.create_task(bench.ask())
+        await asyncio.sleep(0.01)
+        with pytest.raises(ProviderBusy) as refused:
+            await bench.ask()
+        gate.open()
+
+    assert refused.value.retry_after is not None
+    assert 1 <= refused.value.retry_after <= 60
+    bench.check_nothing_is_left()
+
+
+async def test_who_leaves_the_line_makes_room() -> None:
+    gate = Gate()
+    bench = pipeline_of([streams(*GOOD.steps, gate), GOOD], providers={"a": ONE_IN_LINE})
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.ask())
+        await gate.reached.wait()
+        leaves = group.create_task(bench.ask())
+        await asyncio.sleep(0.01)
+        leaves.cancel()
+        await asyncio.sleep(0.01)
+        stays = group.create_task(bench.ask())
+        await asyncio.sleep(0.01)
+        gate.open()
+        await stays
+
+    assert bench.upstreams.asked == ["a", "a"]
+    bench.check_nothing_is_left()
+
+
+# Budgets of retries
+
+
+async def test_retries_of_many_requests_are_a_share_of_them() -> None:
+    bench = pipeline_of(
+        refuses(503),
+        refuses(503),
+        health=NEVER_OPEN.model_copy(update={"retries_per_second": 0.0, "retry_share": 0.1}),
+        retries={"attempts": 2},
+    )
+
+    for _ in range(200):
+        with pytest.raises(ProviderError):
+            await bench.ask()
+
+    assert bench.upstreams.asked.count("a") >= 200
+    assert len(bench.upstreams.asked) <= 1.1 * 200 + 1
+    bench.check_nothing_is_left()
+
+
+async def test_a_retry_goes_to_a_target_whose_budget_allows_it() -> None:
+    bench = pipeline_of(refuses(503), GOOD, GOOD, health=HealthSettings(retry_share=0.1))
+    while bench.health.may_retry("b/m"):
+        pass
+
+    await bench.ask()
+
+    assert bench.upstreams.asked == ["a", "c"]
+
+
+async def test_a_first_attempt_needs_no_budget() -> None:
+    bench = pipeline_of(GOOD)
+    while bench.health.may_retry("a/m"):
+        pass
+
+    await bench.ask()
+
+    assert bench.record.outcome == "ok"
+
+
+# What a client says of itself
+
+
+async def test_a_clients_own_retries_count_as_attempts() -> None:
+    bench = pipeline_of(REFUSED, REFUSED, GOOD_WHOLE, retries={"attempts": 3})
+    await hinted(bench, Hints())
+    assert bench.upstreams.asked == ["a", "b", "c"]
+
+    bench = pipeline_of(REFUSED, REFUSED, GOOD_WHOLE, retries={"attempts": 3})
+    with pytest.raises(ProviderError):
+        await hinted(bench, Hints(repeats=1))
+    assert bench.upstreams.asked == ["a", "b"]
+
+    bench = pipeline_of(REFUSED, GOOD_WHOLE, retries={"attempts": 3})
+    with pytest.raises(ProviderError):
+        await hinted(bench, Hints(repeats=7))
+    assert bench.upstreams.asked == ["a"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_nobody_works_on_for_a_client_that_has_given_up(*, stream: bool) -> None:
+    clock = asyncio.get_running_loop().time
+    never = streams(before=(1e6,))
+    bench = pipeline_of(never, never, timeouts={"first_content": 3.0})
+    began = clock()
+
+    with pytest.raises(ProviderTimedOut) as raised:
+        await hinted(bench, Hints(patience=4.0), stream=stream)
+
+    assert raised.value.code == "upstream_timeout"
+    assert clock() - began == pytest.approx(4.0)
+    bench.check_nothing_is_left()
+
+
+async def test_a_stream_that_is_silent_for_longer_than_the_client_waits_is_stalled() -> None:
+    clock = asyncio.get_running_loop().time
+    bench = pipeline_of(streams(text("x"), 1e6), timeouts={"stall": 30.0})
+    began = clock()
+
+    with pytest.raises(ProviderTimedOut) as raised:
+        await hinted(bench, Hints(patience=4.0), stream=True)
+
+    assert raised.value.code == "upstream_stalled"
+    assert clock() - began == pytest.approx(4.0)
+
+
+async def test_a_patient_client_changes_nothing() -> None:
+    clock = asyncio.get_running_loop().time
+    bench = pipeline_of(streams(1e6), timeouts={"first_content": 3.0})
+    began = clock()
+
+    with pytest.raises(ProviderTimedOut):
+        await hinted(bench, Hints(patience=600.0), stream=True)
+
+    assert clock() - began == pytest.approx(3.0)
+
+
+# Deadlines of providers
+
+
+async def test_a_provider_has_time_outs_of_its_own() -> None:
+    clock = asyncio.get_running_loop().time
+    bench = pipeline_of(streams(1e6), GOOD, providers={"a": {"timeouts": {"first_content": 2.0}}})
+    began = clock()
+
+    await bench.ask()
+
+    assert bench.upstreams.asked == ["a", "b"]
+    assert clock() - began == pytest.approx(2.0)
+
+
+async def test_a_providers_total_ends_an_attempt_and_not_the_request() -> None:
+    clock = asyncio.get_running_loop().time
+    slow = streams(*[text("x"), 1.0] * 100)
+    bench = pipeline_of(slow, providers={"a": {"timeouts": {"total": 5.5}}})
+    began = clock()
+
+    with pytest.raises(ProviderTimedOut):
+        await bench.ask()
+
+    assert clock() - began == pytest.approx(5.5)
+
+
+async def test_no_target_at_all_is_told_as_such() -> None:
+    bench = pipeline_of(GOOD, health=HealthSettings(consecutive_failures=1))
+    for _ in range(20):
+        bench.health.failed("a/m", ProviderTimedOut("slow"))
+
+    with pytest.raises(NoHealthyUpstream):
+        await bench.ask()
