@@ -211,6 +211,16 @@ def plan(
     return up
 
 
+def preferred_first(
+    planned: Sequence[Candidate], prefers: Callable[[str], bool]
+) -> Sequence[Candidate]:
+    """The same targets: those that health would rather not send to come last."""
+    if len(planned) < 2:
+        return planned
+    last = [each for each in planned if not prefers(each.name)]
+    return [each for each in planned if each not in last] + last if last else planned
+
+
 def _by_weight(candidates: list[Candidate], chance: Random) -> list[Candidate]:
     """
     Draw without replacement, each draw in proportion to weight, so that the share of a target

@@ -313,9 +313,9 @@ def _is_last_resort(circuit: Circuit, now: float) -> bool:
 
 
 def _wait(circuit: Circuit | None, now: float) -> float:
-    if circuit is None or _is_last_resort(circuit, now):
+    if circuit is None:
         return 0.0
-    return max(0.0, circuit.until() - now)
+    return max(0.0, (circuit.barred_until() if circuit.kept else circuit.until()) - now)
 
 
 def _state(circuit: Circuit, now: float) -> State:

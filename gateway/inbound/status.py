@@ -61,6 +61,9 @@ class GatewayStatus:
 
 def _shown(target: TargetHealth) -> Component:
     if target.up:
-        return Component(status="up")
-    detail = f"{target.state}, tried again in {target.retry_in:.1f} s"
-    return Component(status="degraded" if target.state == "probing" else "down", detail=detail)
+        detail = "" if target.share >= 1 else f"starting slowly, at {target.share:.0%}"
+        return Component(status="up", detail=detail)
+    is_asked = target.state in {"kept", "probing"}
+    told = f" ({target.reason})" if target.reason else ""
+    detail = f"{target.state}{told}, tried again in {target.retry_in:.1f} s"
+    return Component(status="degraded" if is_asked else "down", detail=detail)

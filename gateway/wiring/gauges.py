@@ -23,7 +23,7 @@ def watch(
     tracing: "Tracing | None",
 ) -> None:
     """Show them from now on; they are read when somebody asks for metrics."""
-    metrics.watch_health(lambda: {name: state.up for name, state in health.states().items()})
+    watch_health(metrics, health)
     metrics.watch(
         "lockgate_upstream_connections",
         "Connections to upstreams.",
@@ -43,6 +43,29 @@ def watch(
             lambda: [((name,), float(count)) for name, count in tracing.counts().items()],
             ("result",),
         )
+
+
+def watch_health(metrics: Metrics, health: Health) -> None:
+    """Show what is known of targets and of their providers' credentials."""
+    metrics.watch_health(lambda: {name: state.up for name, state in health.states().items()})
+    metrics.watch(
+        "lockgate_upstream_ejections_total",
+        "How often a target was found to fail too often.",
+        lambda: [((name,), float(count)) for name, count in health.ejections().items()],
+        ("target",),
+    )
+    metrics.watch(
+        "lockgate_retry_budget_exhausted_total",
+        "Retries that were not sent because there had been too many.",
+        lambda: [((name,), float(count)) for name, count in health.retries_refused().items()],
+        ("target",),
+    )
+    metrics.watch(
+        "lockgate_provider_credential_disabled",
+        "1 from when a provider's credential was found to be no good until it works again.",
+        lambda: [(labels, float(found)) for labels, found in health.credentials().items()],
+        ("provider", "reason"),
+    )
 
 
 def _watch_stores(metrics: Metrics, stores: Stores) -> None:

@@ -10,6 +10,8 @@ import yaml
 
 from gateway.contract import errors
 from gateway.telemetry.metrics import OUTCOMES, Metrics
+from gateway.wiring.gauges import watch_health
+from tests.support.health import Clock, health_of
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 
@@ -26,7 +28,7 @@ def rules() -> Iterator[dict[str, Any]]:
 @pytest.fixture
 def metrics() -> Metrics:
     metrics = Metrics(version="1", models=["m"], targets=["p/m"])
-    metrics.watch_health(lambda: {"p/m": True})
+    watch_health(metrics, health_of("p/m", clock=Clock()))
     return metrics
 
 
@@ -53,7 +55,7 @@ def test_every_rule_speaks_of_metrics_and_labels_that_exist(metrics: Metrics) ->
             assert name in recorded, f"{name} in {rule}"
         for labels in re.findall(r"by \(([\w, ]+)\)", expression):
             for label in labels.split(", "):
-                assert label in {"model", "target", "le", "operation"}
+                assert label in {"model", "target", "le", "operation", "provider", "reason"}
 
 
 SUFFIXES = ("", "total", "bucket", "sum", "count")

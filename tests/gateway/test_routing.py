@@ -22,6 +22,7 @@ from gateway.routing import (
     Routes,
     TargetSettings,
     plan,
+    preferred_first,
 )
 from providers.huggingface import HuggingFace
 from providers.openai import OpenAI
@@ -211,3 +212,24 @@ def test_a_target_carries_the_models_cap() -> None:
 def test_a_setting_that_makes_no_sense_is_refused(settings: Any, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         settings.model_validate(wrong)
+
+
+@given(weights, st.sets(st.sampled_from("abcdefgh")))
+def test_targets_that_health_would_rather_not_ask_come_last_and_are_still_asked(
+    given_: list[int], limping: set[str]
+) -> None:
+    planned = list(route_of(given_).candidates)
+    well = [each for each in planned if each.name[0] not in limping]
+
+    ordered = preferred_first(planned, lambda name: name[0] not in limping)
+
+    assert ordered == well + [each for each in planned if each not in well]
+
+
+def test_an_only_target_is_asked_without_a_question_about_it() -> None:
+    planned = route_of([1]).candidates
+
+    def never(_: str) -> bool:
+        raise AssertionError
+
+    assert preferred_first(planned, never) == planned

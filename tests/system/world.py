@@ -259,6 +259,9 @@ FORGIVING: Json = {
     "max_retry_after": "10ms",
     "credential_cool_down": "10ms",
     "quota_cool_down": "10ms",
+    "ramp": 0,
+    "retry_share": 1,
+    "retries_per_second": 1000,
 }
 
 

@@ -74,6 +74,7 @@ def test_upstreams_are_no_matter_of_readiness() -> None:
         ("up", "up", ""),
         ("open", "down", "open, tried again in 10.0 s"),
         ("cooling", "down", "cooling, tried again in 10.0 s"),
+        ("kept", "degraded", "kept, tried again in 10.0 s"),
         ("probing", "degraded", "probing, tried again in 10.0 s"),
     ],
 )
@@ -88,3 +89,21 @@ def test_each_target_is_a_component(state: State, status: str, detail: str) -> N
     assert told.components["target a/m"].detail == detail
     assert told.status == ("ok" if state == "up" else "degraded")
     assert (told.uptime, told.version) == (2.5, __version__)
+
+
+def test_a_target_without_a_good_credential_says_why() -> None:
+    world = World()
+    world.targets = {"a/m": TargetHealth("cooling", 31.0, 0, reason="upstream_auth_error")}
+
+    told = world.status.health().components["target a/m"]
+
+    assert told.detail == "cooling (upstream_auth_error), tried again in 31.0 s"
+
+
+def test_a_target_that_starts_slowly_is_up_and_says_so() -> None:
+    world = World()
+    world.targets = {"a/m": TargetHealth("up", 0.0, 0, share=0.25)}
+
+    told = world.status.health().components["target a/m"]
+
+    assert (told.status, told.detail) == ("up", "starting slowly, at 25%")
