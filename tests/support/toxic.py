@@ -26,8 +26,7 @@ class Toxic:
 
     `latency` is seconds before each piece, `bandwidth` bytes a second and `slice` the bytes of a
     segment, both 0 for any. After `reset_after` bytes both ends are reset. `is_silent` swallows
-    everything, in both directions, also the news that an end has closed: the router in between has
-    forgotten the connection. `is_half_open` swallows that news only.
+    everything, in both directions; `is_half_open` only the news that an end has closed.
     """
 
     latency: float = 0.0
@@ -40,11 +39,19 @@ class Toxic:
 
 @dataclass(slots=True)
 class Line:
-    """Where to connect instead, and what is done. `carried` counts connections."""
+    """
+    Where to connect instead, and what is done. `carried` counts connections, of which the first
+    `forgotten` are silent for ever.
+    """
 
     toxic: Toxic
     port: int = 0
     carried: int = 0
+    forgotten: int = 0
+
+    def forget(self) -> None:
+        """As a router in between that loses its table: what is open is dead, and nobody told."""
+        self.forgotten = self.carried
 
     @property
     def url(self) -> str:
@@ -59,7 +66,8 @@ async def shaping(port: int, toxic: Toxic) -> AsyncIterator[Line]:
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line.carried += 1
-        task = asyncio.get_running_loop().create_task(_carry(line, port, reader, writer))
+        wire = _Wire(line, line.carried)
+        task = asyncio.get_running_loop().create_task(_carry(wire, port, reader, writer))
         playing.add(task)
         task.add_done_callback(playing.discard)
 
@@ -75,8 +83,20 @@ async def shaping(port: int, toxic: Toxic) -> AsyncIterator[Line]:
         await listener.wait_closed()
 
 
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """One connection."""
+
+    line: Line
+    number: int
+
+    @property
+    def is_silent(self) -> bool:
+        return self.line.toxic.is_silent or self.number <= self.line.forgotten
+
+
 async def _carry(
-    line: Line, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    wire: _Wire, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """One connection, until both of its ends are done."""
     try:
@@ -86,24 +106,24 @@ async def _carry(
         return
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_pass_on(line, reader, to_server))
-            tasks.create_task(_shape(line, from_server, writer, to_server))
+            tasks.create_task(_pass_on(wire, reader, to_server))
+            tasks.create_task(_shape(wire, from_server, writer, to_server))
     finally:
         for each in (writer, to_server):
             each.transport.abort()
 
 
-async def _pass_on(line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass_on(wire: _Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         while piece := await reader.read(READ):
-            if not line.toxic.is_silent:
+            if not wire.is_silent:
                 writer.write(piece)
                 await writer.drain()
-    await _end(line, writer)
+    await _end(wire, writer)
 
 
 async def _shape(
-    line: Line,
+    wire: _Wire,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     to_server: asyncio.StreamWriter,
@@ -111,9 +131,9 @@ async def _shape(
     passed = 0
     with suppress(OSError):
         while data := await reader.read(READ):
-            for piece in _sliced(data, line.toxic):
-                toxic = line.toxic
-                if toxic.is_silent:
+            for piece in _sliced(data, wire.line.toxic):
+                toxic = wire.line.toxic
+                if wire.is_silent:
                     continue
                 await asyncio.sleep(_delay(toxic, len(piece)))
                 writer.write(piece)
@@ -123,7 +143,7 @@ async def _shape(
                     _reset(writer)
                     _reset(to_server)
                     return
-    await _end(line, writer)
+    await _end(wire, writer)
 
 
 def _sliced(data: bytes, toxic: Toxic) -> list[bytes]:
@@ -140,10 +160,10 @@ def _delay(toxic: Toxic, size: int) -> float:
     return toxic.latency + (size / toxic.bandwidth if toxic.bandwidth else 0.0)
 
 
-async def _end(line: Line, writer: asyncio.StreamWriter) -> None:
+async def _end(wire: _Wire, writer: asyncio.StreamWriter) -> None:
     """Tell the other end, unless the line forgets to."""
-    while line.toxic.is_silent or line.toxic.is_half_open:  # noqa: ASYNC110 - a test decides
-        await asyncio.sleep(0.01)
+    if wire.is_silent or wire.line.toxic.is_half_open:
+        await asyncio.Event().wait()  # nobody ever hears of it
     with suppress(OSError):
         writer.write_eof()
 

@@ -40,6 +40,8 @@ PLACES = 64
 """Requests that an upstream may have in flight."""
 PATIENCE = 20.0
 """Seconds for what is not promised any time, on a machine that is busy."""
+PATIENT = 0.7
+"""Seconds that a gateway waits for upstreams which say nothing."""
 PLAN: Json = {
     "requests": "1000000/month",
     "tokens": "1000000000/month",

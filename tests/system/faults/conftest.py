@@ -4,17 +4,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.faults.bench import Aftermath, Bench, bench, model
+from tests.system.faults.bench import PATIENT, Aftermath, Bench, bench, model
 from tests.system.world import Json
 
-BRISK: Json = {"timeouts": {"first_content": "700ms", "stall": "700ms"}}
-"""For upstreams that do not answer; whoever else is asked may take longer."""
+BRISK: Json = {"timeouts": {"first_content": PATIENT, "stall": PATIENT}}
+"""For upstreams that do not answer; an attempt at another has its own time."""
 MODELS = {
     "ab": model("a", "b"),
     "abc": model("a", "b", "c"),
     "gone-a": model("gone", "a"),
+    "far-b": model("far", "b"),
     "brisk": model("a", **BRISK),
-    "brisk-b": model("a", "b", **BRISK),
+    "brisk-ab": model("a", "b", **BRISK),
+    "brisk-abc": model("a", "b", "c", **BRISK),
+    "brisk-far-b": model("far", "b", **BRISK),
 }
 
 

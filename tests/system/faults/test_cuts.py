@@ -102,6 +102,20 @@ def _whole_events(data: bytes) -> tuple[int, bool]:
     return len(events), bool(rest)
 
 
+def test_11_a_line_that_is_reset_mid_stream_is_an_error_wherever_it_was(world: Bench) -> None:
+    told = []
+    for count in range(250, 1450, 200 if not AT_LENGTH else 10):
+        world.line.toxic = Toxic(reset_after=count)
+        told.append(world.ask("far-b", stream=True))
+
+    for each in told:
+        if each.attempts == 1:
+            assert_cut(each, len(each.events) - 1)
+        else:
+            assert each.is_whole
+    assert {each.attempts for each in told} == {1, 2}
+
+
 # Row 12
 
 UTF8 = part({"content": "@"}).replace(b"@", "Grüße, 水門 🚢".encode())
