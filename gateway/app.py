@@ -175,6 +175,7 @@ class Gateway:
         self.pipeline.snapshot = replace(snapshot, plans=plans)
         self._health.configure(targets_of(snapshot.routes), config.health)
         self._probes.configure(ready.providers)
+        self.pipeline.queues.configure(ready.providers)
         if ended := before.keys.ended_in(ready.keys):
             self._revoke(Holders(keys=ended))
 

@@ -17,7 +17,7 @@ from secrets import token_urlsafe
 from pydantic import SecretStr
 
 from .access import Key
-from .app import create_app, load_config, run
+from .app import create_app, loader_of, run
 from .registry import Registry
 from .server import AddressInUse, bind
 from .settings import Settings
@@ -67,7 +67,7 @@ def demo(settings: Settings) -> None:
     os.environ[KEY_VARIABLE] = key
     for port in REPLICAS:
         bind(settings.host, port).close()
-    config = load_config(settings, Registry.load())
+    config, _ = loader_of(settings, Registry.load()).load()
     public = config.model_copy(update={"ops": config.ops.model_copy(update={"public": True})})
     token = settings.admin_token.get_secret_value() or token_urlsafe(24)
     changes = {"log_level": "warning", "admin_token": SecretStr(token)}

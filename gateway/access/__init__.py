@@ -6,7 +6,7 @@ and every refusal looks the same from outside.
 """
 
 from .callers import Access, Caller, KeySource, StoredKey
-from .configured import ConfiguredKeys
+from .configured import ConfiguredKeys, FileFirst
 from .failures import Buckets, Failures
 from .generate import Issued, describe_new_key, issue, new_key
 from .headers import credential
@@ -33,6 +33,7 @@ __all__ = [
     "KeySource",
     "StoredKey",
     "ConfiguredKeys",
+    "FileFirst",
     "Buckets",
     "Failures",
     "Clocks",

@@ -1,5 +1,5 @@
 """
-Keys of the database, those of the configuration file first.
+Keys of the database.
 
 A request finds its key in memory; the database is asked once for a key that is not there. Entries
 are read again in the background before they end, and go as soon as the feed tells of a change
@@ -25,7 +25,6 @@ import structlog
 from ..contract.errors import StoreUnavailable
 from .cache import Entry, KeyCache
 from .callers import NOBODY, Caller, StoredKey
-from .configured import ConfiguredKeys
 from .holders import Change, Holders
 from .key import Key
 from .look_ups import LookUps
@@ -89,14 +88,13 @@ class Clocks(NamedTuple):
 
 class StoredKeys:
     """
-    The keys of a file and of a database. Used between the ends of its `async with`.
+    The keys of a database. Used between the ends of its `async with`.
 
     `look_ups` counts the questions to the database since the start, refreshes included.
     """
 
     def __init__(
         self,
-        configured: ConfiguredKeys,
         table: KeyTable,
         feed: Changes,
         peppers: Peppers,
@@ -105,7 +103,6 @@ class StoredKeys:
         chance: Random | None = None,
     ) -> None:
         self.look_ups = 0
-        self._configured = configured
         self._table = table
         self._pepper = peppers.current
         self._stale_for = feed.stale_for
@@ -155,9 +152,6 @@ class StoredKeys:
         The key of that public id if it is in memory and may be used, `NOBODY` if it was read a
         moment ago that there is none.
         """
-        stored = self._configured.get(public_id)
-        if stored is not None:
-            return stored
         now = self._clock()
         entry = self._cache.get(public_id)
         if entry is None:

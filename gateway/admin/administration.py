@@ -28,7 +28,7 @@ from .configured import Configured
 from .errors import NotFound
 from .shapes import Json
 
-Kind = Literal["plan", "tenant", "project", "key", "operator", "session"]
+Kind = Literal["plan", "tenant", "project", "key", "operator", "session", "config"]
 
 
 @dataclass(frozen=True, slots=True)

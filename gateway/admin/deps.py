@@ -1,6 +1,6 @@
 """What routes of administration share: their parts, their gates, and how they read requests."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
@@ -15,6 +15,7 @@ from .administration import Administration
 from .gates import RoleGate
 from .listing import MAX_CURSOR, MAX_PAGE, Paging
 from .passwords import Passwords
+from .reload import Reloaded
 from .sessions import Sessions
 from .shapes import Kept, KeyId, Name, ProjectId, TenantId
 from .versions import MAX_IF_MATCH, Match, etag, read_if_match
@@ -52,7 +53,8 @@ class Gates:
 class Parts:
     """
     What the routes are made over. `issue` makes a key under the pepper of the moment, `address`
-    tells where a request comes from, None where nobody can tell.
+    tells where a request comes from, None where nobody can tell; `reload` takes over what the
+    configuration file says, or raises `ConfigRefused`.
     """
 
     administration: Administration
@@ -60,6 +62,7 @@ class Parts:
     passwords: Passwords
     address: Callable[[Scope], str | None]
     issue: Callable[[], Issued] = field(repr=False)
+    reload: Callable[[], Awaitable[Reloaded]]
 
 
 def paging(

@@ -1,5 +1,7 @@
 """What administration refuses, in the one shape that every error of the gateway has."""
 
+from collections.abc import Iterable
+
 from ..contract.errors import GatewayError
 
 
@@ -37,6 +39,15 @@ class NotFound(GatewayError):
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"There is no such {kind}.")
+
+
+class ConfigRefused(GatewayError):
+    """The configuration file can't be used; nothing has changed. The message has every fault."""
+
+    status, code = 400, "config_refused"
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        super().__init__("\n".join(("The configuration file can't be used.", *faults)))
 
 
 class Conflict(GatewayError):

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from .deps import Gates, Parts
 from .routes.audit import audit_router
+from .routes.config import config_router
 from .routes.keys import keys_router
 from .routes.operators import operators_router
 from .routes.plans import plans_router
@@ -25,5 +26,6 @@ def admin_routers(parts: Parts) -> list[APIRouter]:
         keys_router,
         usage_router,
         audit_router,
+        config_router,
     )
     return [make(parts, gates) for make in made]

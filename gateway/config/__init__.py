@@ -2,7 +2,7 @@
 
 from .declarations import Declarations, load_declarations
 from .faults import ConfigError
-from .loader import ProviderClass, load, parse
+from .loader import ProviderClass, contents, load, parse
 from .model import Config
 from .reference import reference
 from .schema import schema
@@ -11,6 +11,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ProviderClass",
+    "contents",
     "load",
     "parse",
     "reference",

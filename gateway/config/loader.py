@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..contract.provider import AnyProvider, ProviderSettings
-from ..pricing import ListPrice
+from ..pricing import ListPrice, Price
 from ..registry import BrokenProvider, UnknownKind
 from .checks import check, check_prices
 from .document import Document, Value, read
@@ -24,6 +24,8 @@ from .validation import told as told
 
 ProviderClass = Callable[[str], type[AnyProvider]]
 """Kind -> class, as `Registry.find` does it."""
+ReadFile = Callable[[Path], bytes]
+"""The bytes of a file, as `contents` reads them."""
 
 
 def load(
@@ -31,15 +33,16 @@ def load(
     environ: Mapping[str, str],
     provider_class: ProviderClass,
     list_price: ListPrice = no_list,
+    read_file: ReadFile = contents,
 ) -> Config:
     """
-    Read a configuration file and the prices file that it names. `environ` is what `${NAME}`
-    stands for; `list_price` is asked where the operator states no price.
+    Read a configuration file and the prices file that it names, each by `read_file`. `environ` is
+    what `${NAME}` stands for; `list_price` is asked where the operator states no price.
 
     Raises:
         ConfigError: the file cannot be read or used; it has a line for every fault.
     """
-    return parse(contents(path), str(path), environ, provider_class, list_price)
+    return parse(read_file(path), str(path), environ, provider_class, list_price, read_file)
 
 
 def parse(
@@ -48,10 +51,11 @@ def parse(
     environ: Mapping[str, str],
     provider_class: ProviderClass,
     list_price: ListPrice = no_list,
+    read_file: ReadFile = contents,
 ) -> Config:
     """
     Read the bytes of a configuration file; `file` is its name in messages, and where it lies is
-    where its prices file is looked for.
+    where `read_file` looks for its prices file.
 
     Raises:
         ConfigError: as for `load`.
@@ -71,18 +75,18 @@ def parse(
     faults += [document.fault(place, message) for place, message in check(config)]
     if faults:
         raise ConfigError(file, faults)
-    return _with_prices(config, document, Path(file), environ, provider_class, list_price)
+    stated = stated_prices(config, Path(file).parent, environ, read_file)
+    return _with_prices(config, document, file, stated, provider_class, list_price)
 
 
 def _with_prices(
     config: Config,
     document: Document,
-    file: Path,
-    environ: Mapping[str, str],
+    file: str,
+    stated: Mapping[str, Price],
     provider_class: ProviderClass,
     list_price: ListPrice,
 ) -> Config:
-    stated = stated_prices(config, file.parent, environ)
     providers = {
         name: provider_class(settings.kind)(name, settings)
         for name, settings in config.providers.items()
@@ -90,7 +94,7 @@ def _with_prices(
     priced = price_targets(config, stated, providers, list_price)
     faults = [document.fault(place, told) for place, told in check_prices(config, priced.missing)]
     if faults:
-        raise ConfigError(str(file), faults)
+        raise ConfigError(file, faults)
     return config.with_prices(priced.prices)
 
 

@@ -5,7 +5,7 @@ The file is read like the configuration, but for its numbers, which stay decimal
 wrong in it is told with its line and refuses the start, so that no mistake becomes a price of 0.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,12 @@ def price_targets(
     return Priced(Prices(prices, unpriced=config.pricing.unpriced), frozenset(missing))
 
 
-def stated_prices(config: Config, folder: Path, environ: Mapping[str, str]) -> Mapping[str, Price]:
+def stated_prices(
+    config: Config,
+    folder: Path,
+    environ: Mapping[str, str],
+    read_file: Callable[[Path], bytes] = contents,
+) -> Mapping[str, Price]:
     """
     The prices of targets that the operator's file states; `folder` is the configuration's.
 
@@ -71,7 +76,7 @@ def stated_prices(config: Config, folder: Path, environ: Mapping[str, str]) -> M
         return {}
     path = folder / config.pricing.file
     file = str(path)
-    document = read(contents(path), file, environ, fraction=as_decimal)
+    document = read(read_file(path), file, environ, fraction=as_decimal)
     # A heading whose entries are all commented out is as good as not there.
     data = {name: value for name, value in document.data.items() if value is not None}
     try:

@@ -1,14 +1,26 @@
 """The gates of the data plane and of operations: by a key, and by an operator's token."""
 
+from collections.abc import Iterable
 from hmac import compare_digest
+from typing import Protocol
 
 from fastapi import Request
 from pydantic import SecretStr
 
-from ..access import Access, Caller, Scope
+from ..access import Caller, Scope
 from ..contract.errors import InvalidKey
 from ..gates import Gate
 from .addresses import ClientAddresses
+
+
+class Keys(Protocol):
+    """Who tells a caller by its key."""
+
+    async def caller(
+        self, headers: Iterable[tuple[bytes, bytes]], client: str | None, scope: Scope
+    ) -> Caller:
+        """As `Access.caller`."""
+        ...
 
 
 class CallerGate(Gate):
@@ -18,7 +30,7 @@ class CallerGate(Gate):
 
     def __init__(
         self,
-        keys: Access,
+        keys: Keys,
         scope: Scope = "inference",
         *,
         addresses: ClientAddresses = ClientAddresses(),  # noqa: B008 - immutable

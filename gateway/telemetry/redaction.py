@@ -51,6 +51,8 @@ class Redaction:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: frozenset[str] = frozenset()
+        self.word = lru_cache(maxsize=1024)(self.text)
+        """`text`, remembered: for codes and names, of which the same few come again and again."""
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[str]) -> None:
@@ -61,8 +63,7 @@ class Redaction:
         values = sorted(self._secrets, key=len, reverse=True)
         self._longest = len(values[0]) if values else 0
         self._pattern = re.compile("|".join([*map(re.escape, values), *_SHAPES]))
-        self.word = lru_cache(maxsize=1024)(self.text)
-        """`text`, remembered: for codes and names, of which the same few come again and again."""
+        self.word.cache_clear()
 
     def text(self, value: str) -> str:
         """Clean and bounded: at most `MAX_FIELD` bytes, without control characters."""

@@ -39,10 +39,16 @@ class PlanBook:
         use: Callable[[Mapping[str, PlanSettings]], None],
     ) -> None:
         self._configured = configured
+        self._stored: Mapping[str, PlanSettings] = {}
         self._database = database
         self._use = use
         self._is_due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    def configure(self, configured: Mapping[str, PlanSettings]) -> Mapping[str, PlanSettings]:
+        """Take over the plans of another configuration file; all that hold from now on."""
+        self._configured = configured
+        return {**self._stored, **configured}
 
     def heed(self, changes: Iterable[Changed]) -> None:
         """Read the plans again if one of them has changed."""
@@ -56,8 +62,9 @@ class PlanBook:
                 rows = (await connection.execute(select(plans.c.name, plans.c.limits))).all()
         except StoreUnavailable:
             return False
-        stored = {name: plan for name, limits in rows if (plan := _plan(name, limits)) is not None}
-        self._use({**stored, **self._configured})
+        found = ((name, _plan(name, limits)) for name, limits in rows)
+        self._stored = {name: plan for name, plan in found if plan is not None}
+        self._use({**self._stored, **self._configured})
         return True
 
     async def __aenter__(self) -> Self:

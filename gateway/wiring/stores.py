@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ..access import ConfiguredKeys, Peppers
+from ..access import Peppers
 from ..access.stored import StoredKeys
 from ..admin.audit import AuditHead
 from ..config import Config
@@ -62,14 +62,9 @@ class Stores:
         self.feed = Feed(self.database)
         self.audit = AuditLog.of(*peppers)
         self.ledger = Ledger(self.database, config.ledger)
-        self.keys = StoredKeys(
-            ConfiguredKeys(config.tenants, peppers[0]),
-            Identities(self.database),
-            self.feed,
-            Peppers(*peppers),
-        )
-        self._plans = PlanBook(config.plans, self.database, use_plans)
-        self.feed.subscribe(self._plans.heed)
+        self.keys = StoredKeys(Identities(self.database), self.feed, Peppers(*peppers))
+        self.plans = PlanBook(config.plans, self.database, use_plans)
+        self.feed.subscribe(self.plans.heed)
         books = Books(spent=self.ledger, outbox=self.ledger.put)
         self._redis = _redis(settings, config)
         self.limiter = (
@@ -111,7 +106,7 @@ class Stores:
                 await stack.enter_async_context(self.mover)
             await stack.enter_async_context(self.limiter)
             await stack.enter_async_context(self._following())
-            await stack.enter_async_context(self._plans)
+            await stack.enter_async_context(self.plans)
             await stack.enter_async_context(self.keys)
             await stack.enter_async_context(self._audit_head)
             await stack.enter_async_context(self._pruner)

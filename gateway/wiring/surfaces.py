@@ -5,7 +5,7 @@ Operations and administration are on the administration's own listener where the
 beside the data plane.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,8 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from ..access import Access, Caller
+from ..access import Caller
+from ..access import Scope as KeyScope
 from ..admin.deps import Parts
 from ..admin.routers import admin_routers
 from ..config import Config
@@ -45,7 +46,6 @@ class Surfaces:
     settings: Settings
     config: Config
     pipeline: Pipeline
-    access: Access
     status: GatewayStatus
     stores: Stores
     administration: Parts
@@ -64,8 +64,9 @@ class Surfaces:
         """The data plane's application; the lifespan of everything is its own."""
         pipeline = self.pipeline
         addresses = ClientAddresses(self.config.http.trusted_proxies)
-        callers = CallerGate(self.access, addresses=addresses)
-        readers = CallerGate(self.access, "usage:read", addresses=addresses)
+        keys = _KeysNow(pipeline)
+        callers = CallerGate(keys, addresses=addresses)
+        readers = CallerGate(keys, "usage:read", addresses=addresses)
         routers = [
             models_router(lambda: pipeline.snapshot.routes, callers, created=_today()),
             own_router(readers, self._standings, self.stores.usage),
@@ -103,6 +104,19 @@ class Surfaces:
     def _docs(self) -> bool:
         told = self.config.ops.docs
         return self.settings.environment == "development" if told is None else told
+
+
+class _KeysNow:
+    """Tells callers by the configuration of the moment."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    async def caller(
+        self, headers: Iterable[tuple[bytes, bytes]], client: str | None, scope: KeyScope
+    ) -> Caller:
+        """As `Access.caller`."""
+        return await self._pipeline.snapshot.access.caller(headers, client, scope)
 
 
 def _today() -> int:

@@ -24,8 +24,10 @@ from gateway.admin.actor import Actor, Role
 from gateway.admin.administration import Administration, Change, View
 from gateway.admin.configured import Configured
 from gateway.admin.deps import Parts
+from gateway.admin.errors import ConfigRefused
 from gateway.admin.keys import Verifier
 from gateway.admin.passwords import Passwords
+from gateway.admin.reload import Reloaded
 from gateway.admin.routers import admin_routers
 from gateway.admin.sessions import Sessions
 from gateway.admin.throttle import Throttle
@@ -91,13 +93,23 @@ class Office:
     passwords: Passwords
     throttle: Throttle
     hashes: dict[str, str] = field(default_factory=dict)
+    reloads: int = 0
+    faults: tuple[str, ...] = ()
+    """What is wrong with the configuration file, if anything is."""
+
+    async def reload(self) -> Reloaded:
+        """As if there were a file."""
+        if self.faults:
+            raise ConfigRefused(self.faults)
+        self.reloads += 1
+        return Reloaded(sha256="5e8f" * 16, needs_restart=("limits.lease",))
 
     @cached_property
     def api(self) -> FastAPI:
         """The application; it takes a while to build, so only those wait who ask over HTTP."""
         issued = partial(issue, PEPPERS)
         peer = ClientAddresses()
-        parts = Parts(self.administration, self.sessions, self.passwords, peer, issued)
+        parts = Parts(self.administration, self.sessions, self.passwords, peer, issued, self.reload)
         return create_api(admin_routers(parts), docs=True, inference=())
 
     def client(self, token: str | None = BOOTSTRAP) -> httpx.AsyncClient:

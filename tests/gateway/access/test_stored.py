@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from gateway.access import Access, ConfiguredKeys, Failures, Key, Peppers, TenantSettings, issue
+from gateway.access import (
+    Access,
+    ConfiguredKeys,
+    Failures,
+    FileFirst,
+    Key,
+    Peppers,
+    TenantSettings,
+    issue,
+)
 from gateway.access.holders import Change, Holders
 from gateway.access.look_ups import AT_ONCE
 from gateway.access.stored import DOWN_AFTER, OLDEST, Clocks, StoredKeys
@@ -133,8 +142,9 @@ async def opened(
 ) -> AsyncIterator[tuple[StoredKeys, Access]]:
     clocks = Clocks(asyncio.get_running_loop().time, now)
     file = configured or ConfiguredKeys({}, b"")
-    async with StoredKeys(file, world, world, peppers, clocks=clocks, chance=Random(1)) as keys:
-        yield keys, Access(keys, peppers, failures=Failures("1000000/minute"), now=now)
+    async with StoredKeys(world, world, peppers, clocks=clocks, chance=Random(1)) as keys:
+        both = FileFirst(file, keys)
+        yield keys, Access(both, peppers, failures=Failures("1000000/minute"), now=now)
 
 
 def bearer(key: Key) -> list[tuple[bytes, bytes]]:

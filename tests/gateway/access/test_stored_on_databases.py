@@ -16,7 +16,6 @@ from gateway.access import (
     SCOPES,
     Access,
     Clocks,
-    ConfiguredKeys,
     Holders,
     Key,
     Peppers,
@@ -66,7 +65,7 @@ async def replica(
 ) -> AsyncIterator[Replica]:
     known = Peppers(*(peppers or (OLD,)))
     feed = Feed(database)
-    stored = StoredKeys(ConfiguredKeys({}, b""), Identities(database), feed, known, clocks=clocks)
+    stored = StoredKeys(Identities(database), feed, known, clocks=clocks)
     async with feed, stored:
         one = Replica(stored, Access(stored, known))
         stored.on_revoked(one.revoked.append)

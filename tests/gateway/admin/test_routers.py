@@ -59,6 +59,7 @@ GOLDEN = {
     f"GET {ADMIN}/ledger": EVERYBODY,
     f"GET {ADMIN}/audit": EVERYBODY,
     f"GET {ADMIN}/audit/verify": EVERYWHERE,
+    f"POST {ADMIN}/config/reload": EVERYWHERE,
 }
 OPEN = {f"POST {ADMIN}/sessions"}
 """Whoever has no token passes as well."""
