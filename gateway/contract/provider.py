@@ -11,10 +11,11 @@ Hot: `encode` runs once an attempt, `Reader.read` once an event.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from .concurrency import AdaptiveSettings, QueueSettings
 from .errors import ProviderError
 from .probes import ProbeSettings
 
@@ -37,7 +38,16 @@ class ProviderSettings(BaseModel):
         default=SecretStr(""), description="The credential; empty sends none."
     )
     max_concurrency: int | None = Field(
-        default=None, gt=0, description="Requests in flight at once; further ones go elsewhere."
+        default=None,
+        gt=0,
+        description="Requests in flight at once, of each process; further ones wait in `queue` or "
+        "go elsewhere.",
+    )
+    queue: QueueSettings = Field(
+        default=QueueSettings(), description="Where requests wait when all slots are taken."
+    )
+    adaptive: AdaptiveSettings | None = Field(
+        default=None, description="Let the limit find itself, up to `max_concurrency`."
     )
     probe: ProbeSettings | None = Field(
         default=None, description="Ask the server itself how it is. Default: requests find out."
@@ -57,6 +67,12 @@ class ProviderSettings(BaseModel):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/").removesuffix("/v1")
+
+    @model_validator(mode="after")
+    def _queue_is_before_something(self) -> Self:
+        if self.queue.size and self.max_concurrency is None and self.adaptive is None:
+            raise ValueError("`queue` needs `max_concurrency` or `adaptive`")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
