@@ -69,6 +69,7 @@ class LedgerAttempt(Shown):
     target: str
     provider: str
     model: str
+    served_model: str | None = None
     status: int | None = None
     error: str | None = None
     duration_ms: int

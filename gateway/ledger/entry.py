@@ -147,6 +147,7 @@ def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
         "target": attempt.target[:300],
         "provider": attempt.provider[:64],
         "model": attempt.model[:200],
+        "served_model": attempt.served_model[:200] or None,
         "status": attempt.status,
         "error": attempt.error and attempt.error[:64],
         "duration_ms": _ms(attempt.ended - attempt.started),

@@ -115,6 +115,7 @@ class Account:
 
     def abandon(self, attempt: AttemptRecord) -> None:
         """An attempt that may have been worked on costs the operator, though not the caller."""
+        attempt.ambiguous = True
         if self._price is not None:
             attempt.cost = self._price.cost(self._usage())
 

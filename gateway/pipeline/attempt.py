@@ -18,7 +18,7 @@ from ..contract.provider import Operation, Reader, Seen, UpstreamRequest
 from ..routing import Candidate
 from ..telemetry.record import AttemptRecord
 from ..upstream import Deadline, Upstream, UpstreamAnswer
-from .events import EventStream, Piece, Tally
+from .events import Events, EventStream, Piece, Tally
 
 MAX_WHOLE = 32 * 1024 * 1024
 """Bytes of a whole answer."""
@@ -54,7 +54,7 @@ class Streamed:
 
     sent: UpstreamRequest
     held: list[Piece] = field(repr=False)
-    rest: EventStream = field(repr=False)
+    rest: Events = field(repr=False)
 
 
 Answer = Whole | Streamed
@@ -136,6 +136,7 @@ class Attempt:
             answer = await self._send(sent)
             await self._judge(answer)
             held = await (self._streamed if call.stream else self._whole)(sent, answer)
+            self._note_model(held)
             self._deadline.pause()  # from here on it may be the client that is slow
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
@@ -226,6 +227,13 @@ class Attempt:
 
         events.watch(waiting, deadline.pause)
         return Streamed(sent, held, events)
+
+    def _note_model(self, answer: Answer) -> None:
+        """Which model the upstream says that it is, if it is another one than it was asked for."""
+        seen = answer.seen if isinstance(answer, Whole) else answer.held[-1][1]
+        named = None if seen.payload is None else seen.payload.get("model")
+        if isinstance(named, str) and named != self._record.model:
+            self._record.served_model = named
 
     def _reader(self, *, stream: bool) -> Reader:
         call = self._terms.call

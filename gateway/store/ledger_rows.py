@@ -37,7 +37,10 @@ Status = Annotated[int, Field(ge=0, le=999)]
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One request sent to one target; `cost` is the operator's, in nano-dollars."""
+    """
+    One request sent to one target; `cost` is the operator's, in nano-dollars. `served_model` is
+    what the upstream called itself, where that is not `model`.
+    """
 
     target: Text300
     provider: Text64
@@ -46,6 +49,7 @@ class AttemptRow:
     error: Text64 | None = None
     duration_ms: Milliseconds = 0
     cost: Cost = 0
+    served_model: Text200 | None = None
 
     def columns(self, request_id: str, number: int) -> dict[str, Any]:
         """For the table `attempts`; numbers begin at 1."""
@@ -55,6 +59,7 @@ class AttemptRow:
             "target": self.target,
             "provider": self.provider,
             "model": self.model,
+            "served_model": self.served_model,
             "status": self.status,
             "error": self.error,
             "duration_ms": self.duration_ms,

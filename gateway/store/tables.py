@@ -214,6 +214,7 @@ attempts = Table(
     Column("target", String(300), nullable=False),
     Column("provider", String(64), nullable=False),
     Column("model", String(200), nullable=False),
+    Column("served_model", String(200)),
     Column("status", Integer),
     Column("error", String(64)),
     Column("duration_ms", Integer, nullable=False),

@@ -147,6 +147,8 @@ class RequestLog:
             "error": None if attempt.error is None else self._word(attempt.error),
             "ms": _ms(attempt.ended - attempt.started),
         }
+        if attempt.served_model:
+            told["served_model"] = self._word(attempt.served_model)
         if attempt.noted:
             told["noted"] = {name: self._word(value) for name, value in attempt.noted.items()}
         return told

@@ -75,6 +75,16 @@ class Metrics:
         self._attempts = self.counter(
             "lockgate_attempts_total", "Requests sent to targets.", ("target", "result")
         )
+        self._ambiguous = self.counter(
+            "lockgate_ambiguous_retries_total",
+            "Attempts that may have been worked on, after which another target was asked.",
+            ("target",),
+        )
+        self._served = self.counter(
+            "lockgate_served_model_differs_total",
+            "Answers whose upstream called itself another model than it was asked for.",
+            ("target",),
+        )
         self._decisions = self.counter(
             "lockgate_limit_decisions_total",
             "Requests admitted by all of their limits, or refused by the one named.",
@@ -170,7 +180,7 @@ class Metrics:
         if record.cost:
             model.cost.inc(record.cost / NANO)
         for attempt in record.attempts:
-            self._count_attempt(attempt)
+            self._count_attempt(attempt, is_last=attempt is record.attempts[-1])
         if record.limited_by is not None:
             self._refused.get(record.limited_by, self._other_refused).inc()
         elif record.admitted:
@@ -181,9 +191,13 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
-    def _count_attempt(self, attempt: AttemptRecord) -> None:
+    def _count_attempt(self, attempt: AttemptRecord, *, is_last: bool) -> None:
         key = (attempt.target, attempt.error)
         (self._attempts_of.get(key) or self._attempt(*key)).inc()
+        if attempt.ambiguous and not is_last:
+            self._ambiguous.labels(_known(attempt.target, self._targets)).inc()
+        if attempt.served_model:
+            self._served.labels(_known(attempt.target, self._targets)).inc()
 
     # Below: what runs once for a series. A key is remembered only if none of it was replaced,
     # so that made-up names fill no cache either.

@@ -36,6 +36,8 @@ class AttemptRecord:
     """
     One request sent to one target. Instants are seconds of the monotonic clock; `cost` is what the
     operator may have to pay for it, in nano-dollars; `sent` says whether anything went out.
+    `ambiguous` says that it failed and may have been worked on, `served_model` is what the upstream
+    called itself, where that is not `model`.
     """
 
     target: str
@@ -49,6 +51,8 @@ class AttemptRecord:
     cost: int = 0
     span_id: int = 0
     sent: bool = False
+    ambiguous: bool = False
+    served_model: str = ""
     noted: dict[str, str] = field(default_factory=dict)
 
 

@@ -203,6 +203,7 @@ def _create_ledger() -> None:
         sa.Column("target", sa.String(length=300), nullable=False),
         sa.Column("provider", sa.String(length=64), nullable=False),
         sa.Column("model", sa.String(length=200), nullable=False),
+        sa.Column("served_model", sa.String(200)),
         sa.Column("status", sa.Integer(), nullable=True),
         sa.Column("error", sa.String(length=64), nullable=True),
         sa.Column("duration_ms", sa.Integer(), nullable=False),

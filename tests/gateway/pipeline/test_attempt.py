@@ -434,3 +434,27 @@ async def test_an_end_of_transfer_that_breaks_changes_nothing() -> None:
     await bench.ask()
 
     assert bench.record.outcome == "ok"
+
+
+# Which model answered: row 29 of the failures.
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_of_another_model_is_relayed_and_noted(*, stream: bool) -> None:
+    other = {**completion(), "model": "impostor"}
+    said = event({"model": "impostor", "choices": [{"index": 0, "delta": {"content": "Hi"}}]})
+    bench = pipeline_of(streams(ROLE, said, FINISH, DONE) if stream else says_whole(other))
+
+    await bench.ask(stream=stream)
+
+    assert bench.record.attempts[0].served_model == "impostor"
+    assert b'"served_model":"impostor"' in bench.limiter.entries[0]
+
+
+@pytest.mark.parametrize("model", ["m", None, 7])
+async def test_an_answer_of_the_model_that_was_asked_for_is_nothing_to_note(model: object) -> None:
+    bench = pipeline_of(says_whole({**completion(), "model": model}))
+
+    await bench.ask(stream=False)
+
+    assert bench.record.attempts[0].served_model == ""

@@ -56,6 +56,30 @@ def test_a_request_is_counted_once_of_each_kind(metrics: Metrics) -> None:
     assert value(metrics, "lockgate_requests_total", **labels) == 1
 
 
+def test_a_failover_after_an_attempt_that_may_have_been_worked_on_is_counted(
+    metrics: Metrics,
+) -> None:
+    name = "lockgate_ambiguous_retries_total"
+    ended = record()
+    ended.attempts[0].ambiguous = True
+    metrics.finished(ended)
+    assert value(metrics, name, target=TARGETS[0]) == 1
+
+    last = record()
+    last.attempts[-1].ambiguous = True  # nobody was asked after it
+    metrics.finished(last)
+    assert value(metrics, name, target=TARGETS[1]) is None
+
+
+def test_an_answer_of_another_model_is_counted_by_target(metrics: Metrics) -> None:
+    ended = record()
+    ended.attempts[-1].served_model = "impostor"
+
+    metrics.finished(ended)
+
+    assert value(metrics, "lockgate_served_model_differs_total", target=TARGETS[1]) == 1
+
+
 def test_a_refusal_by_a_limit_is_counted_under_the_measure_that_refused(metrics: Metrics) -> None:
     metrics.finished(record(limited_by="tokens", attempts=[], outcome="refused", status=429))
     metrics.finished(record(limited_by="whatever", attempts=[], outcome="refused", status=429))
