@@ -62,7 +62,7 @@ def reference(kinds: Mapping[str, type[ProviderSettings]] | None = None) -> str:
 def _providers(kinds: Mapping[str, type[ProviderSettings]]) -> Iterator[str]:
     common = ProviderSettings.model_fields
     for name, field in common.items():
-        yield _row(f"providers.<name>.{name}", field)
+        yield from _rows(f"providers.<name>.{name}", field)
     for kind in sorted(kinds):
         for name, field in kinds[kind].model_fields.items():
             if name not in common or field.default != common[name].default:
@@ -74,6 +74,8 @@ def _rows(path: str, field: FieldInfo) -> Iterator[str]:
     if model is None:
         yield _row(path, field)
         return
+    if field.default is None:
+        yield _row(path, field)  # what it is to leave it out
     for name, inner in model.model_fields.items():
         below = f"{path}.{name}.<name>" if _is_mapping(inner) else f"{path}.{name}"
         nested = _model_in(inner.annotation)

@@ -44,6 +44,9 @@ def test_nested_and_repeated_settings_are_told_by_their_path() -> None:
     for path in (
         "models.<name>.targets[].weight",
         "models.<name>.timeouts.stall",
+        "providers.<name>.queue.size",
+        "providers.<name>.adaptive",
+        "providers.<name>.adaptive.start",
         "tenants.<name>.keys[].key_hash",
         "http.cors.origins",
         "plans.<name>.models.<name>.budget",
