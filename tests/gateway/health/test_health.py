@@ -1,6 +1,7 @@
 """Health by a clock that only the tests move."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -267,3 +268,65 @@ def test_only_enough_failures_take_a_target_out(results: list[bool]) -> None:
             assert not health.is_up("a")
             return
         assert health.is_up("a")
+
+
+def test_a_retry_draws_on_the_budget_of_the_target_that_would_receive_it(
+    health: Health, clock: Clock
+) -> None:
+    assert sum(health.may_retry("a") for _ in range(100)) == 30
+    for _ in range(100):
+        health.sent("a")
+    assert sum(health.may_retry("a") for _ in range(100)) == 10
+    assert health.may_retry("b")
+    assert health.retries_refused() == {"a": 70 + 90, "b": 0}
+
+
+def test_a_new_configuration_keeps_budgets_and_gives_none_anew(health: Health) -> None:
+    assert sum(health.may_retry("a") for _ in range(100)) == 30
+    health.configure(infos("a", "c"), HealthSettings(retries_per_second=1))
+
+    assert not health.may_retry("a")
+    assert sum(health.may_retry("c") for _ in range(100)) == 10
+
+
+def test_names_that_are_not_configured_have_no_budget(health: Health) -> None:
+    for _ in range(1000):
+        health.sent("unknown")
+        assert health.may_retry("unknown")
+    assert health.retries_refused().keys() == {"a", "b"}
+    assert health.prefers("unknown")
+
+
+def test_a_new_configuration_of_a_target_makes_what_was_known_of_it_void(health: Health) -> None:
+    fail(health, 5)
+    moved = {name: replace(info, settings="elsewhere") for name, info in infos("a").items()}
+    health.configure(moved | infos("b"))
+
+    assert health.states()["a"].up
+
+
+def test_probes_that_fail_open_and_hold_and_one_that_passes_closes(
+    health: Health, clock: Clock
+) -> None:
+    for _ in range(4):
+        health.probed("a", passed=False, holds=30)
+    assert health.is_up("a")
+    health.probed("a", passed=False, holds=30)
+    assert health.soonest(["a"]) == pytest.approx(30)
+    clock.now += 20
+    health.probed("a", passed=False, holds=30)
+    assert health.soonest(["a"]) == pytest.approx(30)
+    health.probed("a", passed=True)
+    assert health.states()["a"].up
+
+
+def test_a_probe_that_passes_in_between_starts_the_count_anew(health: Health) -> None:
+    for passed in (False, False, False, False, True) * 3:
+        health.probed("a", passed=passed, holds=30)
+    assert health.is_up("a")
+
+
+def test_a_probe_of_a_provider_that_nobody_uses_is_no_matter(health: Health) -> None:
+    for _ in range(10):
+        health.probed("unknown", passed=False, holds=30)
+    assert all(known.up for known in health.states().values())

@@ -36,3 +36,10 @@ def test_the_limiter_the_ledger_and_the_stores_are_shown(
     assert rows + (samples["lockgate_ledger_queued_bytes", ""] > 0) == 1
     assert ("lockgate_ledger_oldest_seconds", "") in samples
     assert samples["lockgate_upstream_connections", "open"] == 1
+
+
+def test_what_is_known_of_targets_is_shown(samples: dict[tuple[str, str], float]) -> None:
+    assert samples["lockgate_upstream_up", "sim/demo-model"] == 1
+    assert samples["lockgate_upstream_ejections_total", "sim/demo-model"] == 0
+    assert samples["lockgate_retry_budget_exhausted_total", "sim/demo-model"] == 0
+    assert samples["lockgate_provider_credential_disabled", "sim"] == 0
