@@ -3,14 +3,17 @@ A vLLM server.
 
 It speaks OpenAI's dialect and takes more fields. Fields that it does not know it ignores with a
 warning of its own, so nothing is dropped here; what it has renamed is sent under the new name.
+An answer that broke off at one server goes on at another.
 """
 
 from typing import Any, ClassVar, Final
 
 from pydantic import Field
 
-from gateway.contract.provider import Operation
+from gateway.contract.continuation import Continuation, Said
+from gateway.contract.provider import Body, Operation, Target, UpstreamRequest
 
+from .continuing import continuation
 from .openai import Compatible, CompatibleSettings
 
 _GUIDED: Final = {
@@ -37,11 +40,26 @@ class VLLM(Compatible[VLLMSettings]):
     Settings = VLLMSettings
     health_path: ClassVar[str] = "/health"
 
+    def encode(self, operation: Operation, body: Body, target: Target) -> UpstreamRequest:
+        """Pass the request on; the stream of a resumable target tells its tokens as it goes."""
+        if target.resumable and body.get("stream") and self.settings.stream_usage:
+            body = {**body, "stream_options": _continuous(body.get("stream_options"))}
+        return super().encode(operation, body, target)
+
+    def resume(
+        self, operation: Operation, body: Body, target: Target, said: Said
+    ) -> Continuation | None:
+        """Go on with text, where that is exact."""
+        return continuation(operation, body, target, said)
+
     def _adapt(self, operation: Operation, out: dict[str, Any]) -> None:
         _rename_guided(out)
         if self.settings.continuous_usage and out.get("stream") and operation != "embedding":
-            options = out.get("stream_options") or {}
-            out["stream_options"] = {**options, "continuous_usage_stats": True}
+            out["stream_options"] = _continuous(out.get("stream_options"))
+
+
+def _continuous(options: dict[str, Any] | None) -> dict[str, Any]:
+    return {**(options or {}), "continuous_usage_stats": True}
 
 
 def _rename_guided(out: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ shown to clients and therefore never holds a credential, an upstream's address o
         ProviderTimedOut        may have been worked on (class A): elsewhere, once
         ProviderDisconnected    may have been worked on (class A): elsewhere, once
         ProviderGarbled         may have been worked on (class A): elsewhere, once
+        ProviderDiverged        the rest of an answer did not fit its beginning: once
 """
 
 from enum import Enum
@@ -381,3 +382,12 @@ class ProviderGarbled(ProviderError):
             "upstream_unexpected_encoding",
         }
     )
+
+
+class ProviderDiverged(ProviderError):
+    """
+    What was to go on where another target broke off went elsewhere, as a new draw may: nobody's
+    fault, and the client hears that its answer has broken off.
+    """
+
+    status, code, retry, harms_health = 502, "upstream_diverged", Retry.ONCE, False

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, T
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from .concurrency import AdaptiveSettings, QueueSettings
+from .continuation import Continuation, Said
 from .errors import ProviderError
 from .probes import ProbeSettings
 
@@ -81,12 +82,14 @@ class Target:
     One provider and the model name that it knows.
 
     `max_output` is the output cap in tokens that `encode` writes upstream, in the field that the
-    kind wants, when the request names none.
+    kind wants, when the request names none. `resumable` asks for what `resume` needs to know of a
+    stream, where the kind can go on with one.
     """
 
     provider: str
     model: str
     max_output: int | None = None
+    resumable: bool = False
 
     @property
     def name(self) -> str:
@@ -220,6 +223,15 @@ class Provider(ABC, Generic[S]):
         Raises:
             InvalidRequest: it asks for something that this upstream cannot do.
         """
+
+    def resume(
+        self, operation: Operation, body: Body, target: Target, said: Said
+    ) -> Continuation | None:
+        """
+        How `target` goes on with a streamed answer to `body` that broke off, None where it can't
+        do so exactly. A kind that can has its streams tell their tokens in every event.
+        """
+        return None
 
     @abstractmethod
     def reader(self, operation: Operation, body: Body, *, stream: bool) -> Reader:

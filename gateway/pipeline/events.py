@@ -11,6 +11,7 @@ a timer or a log line.
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 from ..contract.errors import ProviderDisconnected, ProviderError, ProviderGarbled
 from ..contract.provider import Reader, Seen, Usage
@@ -46,6 +47,27 @@ class Tally:
             self.usage = seen.usage
         if seen.finish_reasons:
             self.finish_reasons += seen.finish_reasons
+
+
+class Events(Protocol):
+    """The events of an answer, from one upstream or from several."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is whole, and all of it handed out."""
+        ...
+
+    async def next(self) -> list[Piece]:
+        """The next events, at least one; empty once the answer is complete, else it raises."""
+        ...
+
+    def unwatch(self) -> None:
+        """No deadline runs any more."""
+        ...
+
+    async def read_out(self) -> None:
+        """Wait for the end of the transfer after the end of the answer."""
+        ...
 
 
 class EventStream:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.contract.conformance import Exchange, ProviderSuite
+from gateway.contract.continuation import Said
 from gateway.contract.errors import ProviderFailed, ProviderRejected
 from gateway.contract.provider import Body, Target, Usage
 from providers.vllm import VLLM, VLLMSettings
@@ -140,3 +141,27 @@ def test_a_prompt_that_is_too_long_is_told_as_openai_does() -> None:
 
 def test_its_health_has_an_address() -> None:
     assert VLLM.health_path == "/health"
+
+
+def test_a_resumable_stream_tells_its_tokens_as_it_goes() -> None:
+    target = Target("vllm-a", "demo-model", resumable=True)
+
+    def options(provider: VLLM, **fields: Any) -> Any:
+        sent = provider.encode("chat", {**CHAT, **fields}, target)
+        return json.loads(sent.content).get("stream_options")
+
+    both = {"include_usage": True, "continuous_usage_stats": True}
+    assert options(vllm(), stream=True) == both
+    assert options(vllm(), stream=True, stream_options={"include_usage": True}) == both
+    assert options(vllm()) is None
+    assert options(vllm(stream_usage=False), stream=True) is None
+
+
+def test_it_goes_on_with_what_another_one_began() -> None:
+    found = vllm().resume("chat", CHAT, TARGET, Said("Good", tokens=1, solid_tokens=1))
+
+    assert found is not None
+    written = json.loads(vllm().encode("chat", found.body, TARGET).content)
+    assert written["messages"][-1] == {"role": "assistant", "content": "Good"}
+    assert (written["continue_final_message"], written["add_generation_prompt"]) == (True, False)
+    assert written["max_tokens"] == 63
