@@ -7,12 +7,13 @@ One gateway serves many tests, each of which leaves it as it was: `Aftermath` sa
 import asyncio
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -48,6 +49,13 @@ PLAN: Json = {
     "budget": "1000000 USD/month",
     "concurrency": 3 * PLACES,
 }
+SOON = 0.0001
+FORGETTING: Json = FORGIVING | {
+    "max_retry_after": SOON,
+    "credential_cool_down": SOON,
+    "quota_cool_down": SOON,
+}
+"""Health after which the next request finds all targets up again."""
 PRICE: Json = {"input": 1, "output": 2}
 """USD per million tokens."""
 
@@ -161,10 +169,12 @@ class Bench:
         """One streamed chat and a whole one."""
         return self.ask_all([body(model, **fields, stream=stream) for stream in (True, False)])
 
-    def ask_cases(self, model: str, cases: Sequence[str], **fields: Any) -> dict[str, Told]:
+    def ask_cases(
+        self, model: str, cases: Sequence[str], *, at_once: int = 32, **fields: Any
+    ) -> dict[str, Told]:
         """A chat for each case, many at once."""
         bodies = [body(model, user=case, **fields) for case in cases]
-        return dict(zip(cases, self.ask_all(bodies), strict=True))
+        return dict(zip(cases, self.ask_all(bodies, at_once=at_once), strict=True))
 
     def ask_all(self, bodies: Sequence[Json], *, at_once: int = 32) -> list[Told]:
         """All of these; what each was told."""
@@ -186,6 +196,16 @@ class Bench:
         until(lambda: found().keys() >= set(wanted), within=PATIENCE)
         lines = found()
         return [lines[each] for each in wanted]
+
+    def alerts(self, provider: str) -> list[str]:
+        """What its operator was told of a provider, as soon as there is anything."""
+
+        def told() -> list[str]:
+            alerts = self.gateway.records("target_alert")
+            return [each["reason"] for each in alerts if each["provider"] == provider]
+
+        until(lambda: bool(told()), within=PATIENCE)
+        return told()
 
     def fresh(self) -> None:
         """All upstreams are well, and nobody has been told anything."""
@@ -248,21 +268,29 @@ async def _ask_all(url: str, bodies: Sequence[Json], at_once: int) -> list[Told]
 
 @contextmanager
 def bench(
-    folder: Path, config: Json | None = None, *, names: str = "abc", **changes: Any
+    folder: Path,
+    config: Json | None = None,
+    *,
+    names: str = "abc",
+    aliases: Mapping[str, str] = MappingProxyType({}),
+    health: Json = FORGETTING,
 ) -> Iterator[Bench]:
     """
     A gateway before an upstream of each name. A model of an upstream's name leads to it alone,
-    `gone` to nobody, `far` to the first by way of the line; `config` changes sections, by name.
+    `gone` to nobody, `far` to the first by way of the line. `aliases` are more providers, before
+    upstreams that there are; `config` changes sections, by name.
     """
     with ExitStack() as stack:
         stage = stack.enter_context(Stage())
         upstreams = {name: Upstream(stage) for name in names}
         line = stage.shape(upstreams[names[0]].server.port)
         urls = {name: each.url for name, each in upstreams.items()} | {"far": line.url}
-        settings = configuration(folder, urls)
+        urls |= {alias: upstreams[name].url for alias, name in aliases.items()}
+        settings = configuration(folder, urls) | {"health": health}
         for section, more in (config or {}).items():
             settings[section] = {**settings.get(section, {}), **more}
-        process = stack.enter_context(gateway(folder, settings, **changes))
+        _put_prices(settings)
+        process = stack.enter_context(gateway(folder, settings))
         yield Bench(process, stage, upstreams, line)
 
 
@@ -273,16 +301,12 @@ def configuration(folder: Path, urls: dict[str, str]) -> Json:
         name: vllm(url, api_key=credential(name), max_concurrency=PLACES)
         for name, url in {**urls, "gone": gone}.items()
     }
-    prices = folder / "prices.yaml"
-    targets = {f"{name}/demo-model": PRICE for name in providers}
-    prices.write_text(json.dumps({"targets": targets}))
     return {
         "providers": providers,
         "models": {name: model(name) for name in providers},
         "plans": {"default": PLAN},
         "tenants": {"acme": {"models": ["*"], "keys": [{"name": "ci", "key": TENANT_KEY}]}},
-        "health": FORGIVING,
-        "pricing": {"file": str(prices)},
+        "pricing": {"file": str(folder / "prices.yaml")},
         "ledger": {"flush": "50ms"},
     }
 
@@ -292,6 +316,13 @@ def model(*names: str, attempts: int = 3, **fields: Any) -> Json:
     targets = [{"provider": name, "model": "demo-model"} for name in names]
     retries = {"attempts": 1 if len(names) == 1 else attempts}
     return {"targets": targets, "max_output": 512, "retries": retries, **fields}
+
+
+def _put_prices(settings: Json) -> None:
+    """All targets have the same."""
+    targets = [target for each in settings["models"].values() for target in each["targets"]]
+    priced = {f"{each['provider']}/{each['model']}": PRICE for each in targets}
+    Path(settings["pricing"]["file"]).write_text(json.dumps({"targets": priced}))
 
 
 # What must be true after each test

@@ -32,11 +32,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "world" not in request.fixturenames:
+    """Of a test before the gateway of all, or before one of its module's own, `wary`."""
+    used = [name for name in ("world", "wary") if name in request.fixturenames]
+    if not used:
         yield
         return
-    world: Bench = request.getfixturevalue("world")
-    world.fresh()
-    aftermath = Aftermath(world)
+    made: Bench = request.getfixturevalue(used[0])
+    made.fresh()
+    aftermath = Aftermath(made)
     yield
     aftermath.check()

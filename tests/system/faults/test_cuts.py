@@ -20,13 +20,14 @@ from tests.system.faults.answers import (
 )
 from tests.system.faults.bench import AT_LENGTH, Bench, Told
 from tests.system.faults.upstreams import Reply, cut, drip
+from tests.system.world import Json
 
 STREAM = b"".join(STORY)
 BEFORE_CONTENT = 1
 """Events of the story that say nothing."""
 UNFRAMED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 """Of a body that ends with its connection: whoever reads it can't tell an end from a cut."""
-WANTS_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
+WANTS_USAGE: Json = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 def assert_cut(told: Told, relayed: int, *, code: str = "upstream_disconnected") -> None:
