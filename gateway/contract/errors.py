@@ -13,12 +13,15 @@ shown to clients and therefore never holds a credential, an upstream's address o
         PermissionDenied        403
         UnknownModel            404
         BodyTooSlow             408
+        IdempotencyConflict     409
+        AnswerPending           409
         BodyTooLarge            413
         UnsupportedMediaType    415
         LimitExceeded           429
             BudgetExhausted     429
         TooManyFailures         429
         InternalError           500
+        LoopDetected            508
         NoHealthyUpstream       503
         LimitsUnavailable       503
         StoreUnavailable        503
@@ -26,6 +29,7 @@ shown to clients and therefore never holds a credential, an upstream's address o
         Draining                503
     ProviderError               what became of one attempt
         ProviderRejected        the request's own fault: final
+        ProviderBlocked         an address that is not to be trusted: final
         ProviderUnreachable     nothing was sent (class N): elsewhere
         ProviderBusy            nothing was sent (class N): elsewhere
         ProviderRefused         refused outright (class R): elsewhere
@@ -138,6 +142,31 @@ class BodyTooSlow(GatewayError):
     status, code = 408, "request_timeout"
 
 
+class IdempotencyConflict(GatewayError):
+    """
+    The idempotency key can't be answered again, and what it stands for is not run twice.
+
+    `code` says why: `idempotency_key_reused` or `idempotency_answer_gone`.
+    """
+
+    status = 409
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class AnswerPending(GatewayError):
+    """The first request of this idempotency key is still being answered, and was waited for."""
+
+    status, code, retryable = 409, "idempotency_answer_pending", True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The first request with this Idempotency-Key is still running.", retry_after=1.0
+        )
+
+
 class BodyTooLarge(GatewayError):
     """The body is larger than `http.max_body`; no more of it was read."""
 
@@ -192,6 +221,15 @@ class InternalError(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("The gateway failed to handle this request.")
+
+
+class LoopDetected(GatewayError):
+    """The request has come through so many gateways that it must be going in circles."""
+
+    status, code = 508, "loop_detected"
+
+    def __init__(self) -> None:
+        super().__init__("The request has come through too many gateways.")
 
 
 class NoHealthyUpstream(GatewayError):
@@ -287,6 +325,12 @@ class ProviderRejected(ProviderError):
     def message(self) -> str:
         """The upstream's own words: they tell the caller what to mend."""
         return self.told
+
+
+class ProviderBlocked(ProviderError):
+    """A public upstream's name has come to mean a private address. Nothing was sent."""
+
+    status, code, retry = 502, "upstream_blocked_address", Retry.FINAL
 
 
 class ProviderUnreachable(ProviderError):

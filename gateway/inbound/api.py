@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from .. import __version__
 from ..contract.errors import GatewayError, InternalError, InvalidRequest
 from ..gates import check
+from .bounded import BodyRefused
 from .documents import openapi
 from .errors import error_body, error_headers
 from .routes import INFERENCE, InferenceRoute
@@ -85,8 +86,10 @@ async def _validation_error(_: Request, error: Exception) -> Response:
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
-    """A path or a method that does not exist."""
+    """A path or a method that does not exist, or a body that is out of bounds."""
     assert isinstance(error, HTTPException), "registered for it"
+    if isinstance(error, BodyRefused):
+        return _answer(error.refusal)
     told = InvalidRequest(str(error.detail), code="not_found" if error.status_code == 404 else None)
     return _answer(told, error.status_code, error.headers)
 

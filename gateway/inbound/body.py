@@ -2,7 +2,10 @@
 A request's body, within its bounds.
 
 A body that is too large is refused as soon as that is known: by its announced length, before any
-of it is read, else with the first byte too many.
+of it is read, else with the first byte too many. One that comes too slowly holds nobody up for
+long: neither by a pause nor by trickling.
+
+Hot: once a request; a body that is there whole costs no look at the clock.
 """
 
 import asyncio
@@ -15,6 +18,8 @@ from ..pipeline import ClientHungUp, Interrupt
 
 MAX_DIGITS = 18
 """Of a content-length that is looked at; int() itself has a bound, and raises beyond it."""
+GRACE = 10.0
+"""Seconds in which a body may come as slowly as it likes."""
 
 
 async def read_body(
@@ -24,31 +29,45 @@ async def read_body(
     *,
     max_body: int,
     patience: float,
+    min_rate: int = 0,
 ) -> bytes:
     """
     Read it whole. `patience` is seconds between two pieces: where the next one does not come,
-    `interrupt` ends the request as BodyTooSlow.
+    `interrupt` ends the request as BodyTooSlow. `min_rate` is bytes a second, on the whole.
 
     Raises:
         BodyTooLarge: it has, or says that it has, more than `max_body` bytes.
+        BodyTooSlow: it trickles.
         UnsupportedMediaType: it is compressed.
         InvalidRequest: it announces a length that is no number.
         ClientHungUp: the client left before it was complete.
     """
-    _check(headers, max_body)
+    check_announced(headers, max_body)
     piece, more = await _next(receive, interrupt, patience)
-    pieces = [piece]
     size = len(piece)
+    if not more and size <= max_body:
+        return piece
+    pieces = [piece]
+    now = asyncio.get_running_loop().time
+    graced = now() + GRACE
     while more and size <= max_body:
         piece, more = await _next(receive, interrupt, patience)
         pieces.append(piece)
         size += len(piece)
+        if more and size < min_rate * (now() - graced):
+            raise too_slow()
     if size > max_body:
-        raise _too_large(max_body)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        raise too_large(max_body)
+    return b"".join(pieces)
 
 
-def _check(headers: Iterable[tuple[bytes, bytes]], max_body: int) -> None:
+def check_announced(headers: Iterable[tuple[bytes, bytes]], max_body: int) -> None:
+    """
+    What a request's headers say of its body.
+
+    Raises:
+        GatewayError: it will not be read.
+    """
     for name, value in headers:
         if name == b"content-length":
             _check_length(value, max_body)
@@ -60,7 +79,7 @@ def _check_length(announced: bytes, max_body: int) -> None:
     if not announced.isdigit():
         raise InvalidRequest("The content-length is not a number.")
     if len(announced) > MAX_DIGITS or int(announced) > max_body:
-        raise _too_large(max_body)
+        raise too_large(max_body)
 
 
 async def _next(receive: Receive, interrupt: Interrupt, patience: float) -> tuple[bytes, bool]:
@@ -77,8 +96,14 @@ async def _next(receive: Receive, interrupt: Interrupt, patience: float) -> tupl
 
 
 def _give_up(interrupt: Interrupt) -> None:
-    interrupt(BodyTooSlow("The request's body did not arrive in time."))
+    interrupt(too_slow())
 
 
-def _too_large(max_body: int) -> BodyTooLarge:
+def too_slow() -> BodyTooSlow:
+    """The refusal of a body that does not come."""
+    return BodyTooSlow("The request's body did not arrive in time.")
+
+
+def too_large(max_body: int) -> BodyTooLarge:
+    """The refusal of a body that is too large."""
     return BodyTooLarge(f"The request's body is larger than {max_body} bytes.")

@@ -2,7 +2,7 @@
 The outermost ASGI application: exact inference paths go straight to their endpoints.
 
 Everything else (models, health, metrics, documents) goes on to FastAPI, whose stack an inference
-request never pays for.
+request never pays for. Its bodies have bounds, too.
 
 Hot: one dictionary look-up a request.
 """
@@ -11,35 +11,44 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import structlog
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..contract.errors import InvalidRequest
 from ..telemetry.ulid import ulid
+from .bounded import BoundedReceive
+from .errors import error_body, error_headers
+from .settings import HttpSettings
 
 _log = structlog.stdlib.get_logger("lockgate.inbound")
 
 
 class Edge:
-    """Dispatches by exact path; POST only, anything else falls through to `rest`."""
+    """Dispatches by exact path; what is no inference goes to `rest`."""
 
-    def __init__(self, inference: Mapping[str, ASGIApp], rest: ASGIApp) -> None:
+    def __init__(
+        self, inference: Mapping[str, ASGIApp], rest: ASGIApp, http: HttpSettings | None = None
+    ) -> None:
         self._inference = inference
         self._rest = rest
+        self._http = http or HttpSettings()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
-        if scope["type"] == "http" and scope["method"] == "POST":
-            endpoint = self._inference.get(scope["path"])
-            # Exact as it was sent: whatever stands in front may have judged the bytes.
-            if endpoint is not None and b"%" not in scope.get("raw_path", b""):
-                await endpoint(scope, receive, send)
-                return
-        if scope["type"] == "http":
-            await self._answer(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await self._rest(scope, receive, send)
+            return
+        endpoint = self._inference.get(scope["path"])
+        # Exact as it was sent: whatever stands in front may have judged the bytes.
+        if endpoint is None or b"%" in scope.get("raw_path", b""):
+            await self._answer(self._rest, scope, receive, send)
+        elif scope["method"] == "POST":
+            await endpoint(scope, receive, send)
+        else:
+            await self._answer(_post_only, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the rest answer, under a request id that the log knows too."""
+    async def _answer(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let it answer, under a request id that the log knows too."""
         request_id = ulid(int(datetime.now(UTC).timestamp() * 1000))
 
         async def tagged(message: Message) -> None:
@@ -51,6 +60,13 @@ class Edge:
             await send(message)
 
         try:
-            await self._rest(scope, receive, tagged)
+            await app(scope, BoundedReceive(receive, scope["headers"], self._http), tagged)
         except Exception:  # noqa: BLE001 - the outermost: the client has its constant answer
             _log.exception("request_failed", request_id=request_id, path=scope["path"])
+
+
+async def _post_only(scope: Scope, receive: Receive, send: Send) -> None:
+    error = InvalidRequest("This path takes POST.", code="method_not_allowed")
+    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+    answer = JSONResponse(error_body(error), 405, {**headers, "allow": "POST"})
+    await answer(scope, receive, send)

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from ..contract.errors import GatewayError, ProviderError
+from ..contract.errors import BodyTooSlow, GatewayError, ProviderError
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -46,6 +46,8 @@ def error_headers(error: _ANSWERABLE) -> Headers:
         (b"x-lockgate-error-source", b"gateway" if is_gateways else b"upstream"),
         (b"x-should-retry", b"true" if error.retryable else b"false"),
     ]
+    if isinstance(error, BodyTooSlow):
+        headers.append((b"connection", b"close"))  # the rest would come as slowly
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
         headers.append((b"retry-after-ms", b"%d" % max(1, ceil(error.retry_after * 1000))))

@@ -27,8 +27,22 @@ class HttpSettings(BaseModel):
     max_body: int = Field(
         default=10 * 1024 * 1024, gt=0, description="Bytes of a request's body; more is a 413."
     )
+    head_timeout: Duration = Field(
+        default=10.0, description="Time for a request's line and headers, from their first byte."
+    )
     body_timeout: Duration = Field(
         default=30.0, description="Time between two pieces of a request's body."
+    )
+    write_timeout: Duration = Field(
+        default=60.0,
+        description="Time after which a client that is behind with its answer, and takes it more "
+        "slowly than `min_body_rate`, is cut.",
+    )
+    min_body_rate: int = Field(
+        default=1024,
+        ge=0,
+        description="Bytes a second that a request's body must come at after its first 10 s; "
+        "0 for any.",
     )
     drain_delay: Literal[0] | Duration | None = Field(
         default=None,

@@ -1,31 +1,239 @@
 """
-One connection of a client: uvicorn's, with what it is lenient about.
+One connection of a client: uvicorn's, where that is too trusting.
 
-A request's head has a bound, and whoever answers a request hears at once that its client is gone.
+What must stay true: bytes that two readers could understand differently end the connection;
+requests are answered one at a time, in the order in which they came; a connection waits for its
+client within a bound at every moment (but for a body, whose reader has its own); and whoever
+answers a request hears at once that its client is gone.
+
+Hot: `data_received` to `on_headers_complete`, and `on_response_complete`, run once a request.
 """
 
+import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+import structlog
+from starlette.types import ASGIApp
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from ..pipeline import ON_HANG_UP
-
-MAX_HEAD = 64 * 1024
-"""Bytes of a request's line and headers."""
-_HEAD_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-length: 0\r\nconnection: close\r\n\r\n"
+from ..telemetry.ulid import ulid
+from .backlog import Backlog
+from .bounds import FRAMING_OF_A_BYTE, MAX_AHEAD, MAX_AHEAD_BYTES, Bounds, Wait
+from .framing import MAX_HEAD, fault_of, size_of, without_lookalikes
+from .half_close import COMMENT, INTERIM, Probe
+from .refusals import (
+    HEAD_TOO_LARGE,
+    HEAD_TOO_SLOW,
+    MALFORMED,
+    NO_PLACE,
+    TOO_FAR_AHEAD,
+    TOO_MUCH_FRAMING,
+    Refusal,
 )
+
+_log = structlog.stdlib.get_logger("lockgate.server")
 
 
 class Connection(HttpToolsProtocol):
-    """
-    uvicorn's connection, with a bound on a request's head; it says at once that its client is gone.
-    """
+    """One connection, under those bounds; the rest is as uvicorn has it."""
 
-    _on_hang_up: Callable[[], None] | None = None
-    _in_head = True
-    _head_bytes = 0
+    def __init__(
+        self,
+        bounds: Bounds,
+        *,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        # What follows a request that said it was the last is nobody's.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
+        self._bounds = bounds
+        self._on_hang_up: Callable[[], None] | None = None
+        self._answering: RequestResponseCycle | None = None
+        self._wait: Wait | None = None
+        self._backlog: Backlog
+        self._probe: Probe | None = None
+        self._refusal: Refusal | None = None
+        self._last_words: Refusal | None = None
+        self._is_deaf = False
+        self._has_begun = False
+        self._in_head = True
+        self._has_lookalikes = False
+        self._head = self._framing = self._piece = self._ahead = 0
+
+    # The socket
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client is there, and must say something soon."""
+        super().connection_made(transport)
+        self._backlog = Backlog(self.loop, transport, self._bounds)
+        if transport.get_extra_info("socket").fileno() >= self._bounds.places:
+            self._refuse(NO_PLACE)
+            return
+        self._await(Wait.FIRST)
+
+    def data_received(self, data: bytes) -> None:
+        """More of a request, or of several."""
+        if self._is_deaf:
+            return
+        self._piece = len(data)
+        if self._in_head:
+            self._head += self._piece
+        else:
+            self._framing += self._piece
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._is_deaf = True  # it was told that the connection closes; see on_headers_complete
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or MALFORMED)
+            return
+        self._check_amounts()
+        if not self._is_answering():
+            self._await(self._client_owes())
+        elif self._wait is not None:
+            self._await(None)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client says no more. It may still be reading, or be gone: only a write tells."""
+        answering = self._answering
+        if answering is None or answering.response_complete or not self._in_head:
+            self._close()
+            return False
+        self._is_deaf = True
+        self.cycle.keep_alive = False
+        if not answering.response_started:
+            self.transport.write(INTERIM)
+        elif answering.chunked_encoding and self._on_hang_up is not None:
+            self.transport.write(COMMENT)  # who asks to be told streams events
+        self._probe = Probe(self.transport, self._is_answering)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, or was closed."""
+        self._await(None)
+        self._backlog.close()
+        self.pipeline.clear()
+        if (answering := self._answering) is not None and not answering.response_complete:
+            answering.disconnected = True
+            answering.message_event.set()
+        if self._probe is not None:
+            self._probe.close()
+        super().connection_lost(exc)
+        if (callback := self._on_hang_up) is not None:
+            self._on_hang_up = None
+            callback()
+
+    # The parser
+
+    def on_message_begin(self) -> None:
+        """A request begins: it may ask to be told."""
+        super().on_message_begin()
+        self._has_begun = True
+        self.scope["state"][ON_HANG_UP] = self._tell
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; what comes after a body is not one of those that were checked."""
+        if not self._in_head:
+            return
+        if b"_" in name:
+            self._has_lookalikes = True
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; if nothing is wrong with it, the request begins to be answered."""
+        self._in_head = False
+        self._framing = 0
+        if (fault := self._fault()) is not None:
+            self._refusal = fault
+            raise _Refused
+        if self._has_lookalikes:
+            self._has_lookalikes = False
+            self.headers[:] = without_lookalikes(self.headers)
+        super().on_headers_complete()
+        # After either of these the client may say anything or nothing, and neither is a request.
+        if self.expect_100_continue or self.parser.should_upgrade():
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._framing = max(0, self._framing - (1 + FRAMING_OF_A_BYTE) * len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The next bytes are of another request."""
+        super().on_message_complete()
+        self._in_head, self._has_begun, self._head = True, False, 0
+
+    # The answer
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+
+    def on_response_complete(self) -> None:
+        """It is the next request's turn, or the client's."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._backlog.watch()
+        elif self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())  # type: ignore[arg-type]
+        elif self._last_words is not None:
+            self._say(self._last_words)
+        else:
+            self._ahead = 0
+            self.flow.resume_reading()
+            self._await(self._client_owes())
+
+    def pause_writing(self) -> None:
+        """The client is behind."""
+        super().pause_writing()
+        self._backlog.watch()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        super().resume_writing()
+        self._backlog.close()
+
+    # What the client owes
+
+    def _is_answering(self) -> bool:
+        return self._answering is not None and not self._answering.response_complete
+
+    def _client_owes(self) -> Wait:
+        if not self._in_head:
+            return Wait.REST
+        if self._has_begun:
+            return Wait.HEAD
+        return Wait.FIRST if self._answering is None else Wait.NEXT
+
+    def _await(self, wait: Wait | None) -> None:
+        """Bound the wait; one for the same thing goes on as it is."""
+        if wait is self._wait:
+            return
+        self._wait = wait
+        self._unset_keepalive_if_required()
+        if wait is not None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self._bounds.patience(wait), self._waited
+            )
+
+    def _waited(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._wait is Wait.HEAD:
+            self._refuse(HEAD_TOO_SLOW)
+        else:
+            self._close()
+
+    # The end
 
     def _tell(self, callback: Callable[[], None] | None) -> None:
         self._on_hang_up = callback
@@ -33,33 +241,63 @@ class Connection(HttpToolsProtocol):
             # A large body may have paused the socket, and a paused one tells of no end.
             self.flow.resume_reading()
 
-    def data_received(self, data: bytes) -> None:
-        """More of a request; a head without an end is refused before it fills the memory."""
+    def _fault(self) -> Refusal | None:
+        if len(self.pipeline) >= MAX_AHEAD:
+            return TOO_FAR_AHEAD
+        # Both are counted by the piece, so that only a large one has to be measured.
+        is_large = self._head + self._piece > MAX_HEAD
+        if is_large and size_of(self.url, self.headers) > MAX_HEAD:
+            return HEAD_TOO_LARGE
+        return fault_of(self.parser.get_http_version(), self.url, self.headers)
+
+    def _check_amounts(self) -> None:
+        """Whatever does not end is refused before it fills the memory."""
         if self._in_head:
-            self._head_bytes += len(data)
-        super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
-            self.transport.write(_HEAD_TOO_LARGE)
-            self.transport.close()
+            if self._head > MAX_HEAD and self._has_begun:
+                self._refuse(HEAD_TOO_LARGE)
+        elif self._framing > MAX_HEAD:
+            self._refuse(TOO_MUCH_FRAMING)
+        if self.pipeline:
+            self._ahead += self._piece
+            if self._ahead > MAX_AHEAD_BYTES:
+                self._refuse(TOO_FAR_AHEAD)
 
-    def on_message_begin(self) -> None:
-        """A request begins: it may ask to be told."""
-        super().on_message_begin()
-        self.scope["state"][ON_HANG_UP] = self._tell
+    def _refuse(self, refusal: Refusal) -> None:
+        """Hear no more of this client, and say so once what came before has been answered."""
+        if self._is_deaf:
+            return
+        self._is_deaf = True
+        self._await(None)
+        if not self._in_head and self._is_answering():
+            self._drop_the_last()
+        if self._is_answering():
+            self._last_words = refusal
+        else:
+            self._say(refusal)
 
-    def on_headers_complete(self) -> None:
-        """The head is whole, and the request begins to be answered."""
-        self._in_head = False
-        super().on_headers_complete()
+    def _drop_the_last(self) -> None:
+        """The request whose body is not whole will never be."""
+        if self.pipeline and self.pipeline[0][0] is self.cycle:
+            self.pipeline.popleft()
+        elif self.cycle is self._answering:
+            self._answering = None
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.abort()
 
-    def on_message_complete(self) -> None:
-        """The next bytes are of another request."""
-        super().on_message_complete()
-        self._in_head, self._head_bytes = True, 0
+    def _say(self, refusal: Refusal) -> None:
+        request_id = ulid(int(datetime.now(UTC).timestamp() * 1000))
+        client = None if self.client is None else self.client[0]
+        _log.info("connection_refused", request_id=request_id, code=refusal.code, client=client)
+        if not self.transport.is_closing():
+            self.transport.write(refusal.wire(request_id))
+            self._close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, or was closed."""
-        super().connection_lost(exc)
-        if (callback := self._on_hang_up) is not None:
-            self._on_hang_up = None
-            callback()
+    def _close(self) -> None:
+        self.transport.close()
+        self._backlog.watch()
+
+
+class _Refused(Exception):
+    """Ends the parsing of what came; the connection knows why."""

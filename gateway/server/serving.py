@@ -4,19 +4,21 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 import uvicorn
 
+from .bounds import Bounds
 from .listeners import Listener
 from .protocol import Connection
+from .resources import OF_CLIENTS, OF_OPERATORS, places
 from .shutdown import Drainable, Patience, Shutdown
 
 BACKLOG = 2048
 """Connections that the kernel holds until they are accepted."""
-KEEP_ALIVE = 75
-"""Seconds that an idle connection of a client is kept."""
 LAST_WORDS = 5
-"""Seconds for requests that were cut to settle and for their last bytes to go out."""
+"""Seconds for requests that were cut to settle."""
 
 
 async def serve_listeners(
@@ -25,20 +27,28 @@ async def serve_listeners(
     patience: Patience,
     *,
     ready: Callable[[], None],
+    bounds: Bounds | None = None,
 ) -> None:
     """
     Serve until a signal comes and the requests on their way have ended.
 
-    The first listener's application owns the lifespan. `ready` is called once it listens.
+    The first listener's application owns the lifespan. `ready` is called once it listens. Each
+    connection keeps within `bounds`, but for the places, which are the process's.
     """
-    main, *others = [
+    servers = [
         _Server(
-            _config(each, patience, is_main=number == 0),
+            _config(each, patience, bounds or Bounds(), is_main=number == 0),
             ready if number == 0 else _nothing,
         )
         for number, each in enumerate(listeners)
     ]
-    shutdown = Shutdown(main.stop, drainable, patience)
+    main, *others = servers
+
+    def abort() -> None:
+        for server in servers:
+            server.abort()
+
+    shutdown = Shutdown(main.stop, abort, drainable, patience)
     async with asyncio.TaskGroup() as tasks:
         shutdown.listen_to_signals()
         beside = [
@@ -75,15 +85,23 @@ class _Server(uvicorn.Server):
         """Stop listening, and end when the requests on their way have."""
         self.should_exit = True
 
+    def abort(self) -> None:
+        """Wait for no client any longer."""
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+
 
 def _nothing() -> None:
     """Only the main listener is announced."""
 
 
-def _config(listener: Listener, patience: Patience, *, is_main: bool) -> uvicorn.Config:
+def _config(
+    listener: Listener, patience: Patience, bounds: Bounds, *, is_main: bool
+) -> uvicorn.Config:
+    bounds = replace(bounds, places=places(OF_CLIENTS if is_main else OF_OPERATORS))
     return uvicorn.Config(
         listener.app,
-        http=Connection,
+        http=partial(Connection, bounds),  # type: ignore[arg-type]  # it is called, as a class is
         ws="none",
         lifespan="on" if is_main else "off",
         log_config=None,
@@ -91,6 +109,5 @@ def _config(listener: Listener, patience: Patience, *, is_main: bool) -> uvicorn
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=int(patience.delay + patience.drain + LAST_WORDS),
     )

@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+LAST_BYTES = 2.0
+"""Seconds in which clients must take what those requests that were cut have to say."""
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -36,10 +39,21 @@ class Patience:
 
 
 class Shutdown:
-    """What each signal does, and the timers between. `stop` ends the listening."""
+    """
+    What each signal does, and the timers between.
 
-    def __init__(self, stop: Callable[[], None], drainable: Drainable, patience: Patience) -> None:
+    `stop` ends the listening, `abort` the connections of clients that take nothing.
+    """
+
+    def __init__(
+        self,
+        stop: Callable[[], None],
+        abort: Callable[[], None],
+        drainable: Drainable,
+        patience: Patience,
+    ) -> None:
         self._stop = stop
+        self._abort = abort
         self._drainable = drainable
         self._patience = patience
         self._timers: list[asyncio.TimerHandle] = []
@@ -63,11 +77,15 @@ class Shutdown:
         self._signals += 1
         if self._signals > 1:
             self._stop()
-            self._drainable.cut()
+            self._cut()
             return
         self._drainable.drain()
         loop = asyncio.get_running_loop()
         self._timers = [
             loop.call_later(self._patience.delay, self._stop),
-            loop.call_later(self._patience.delay + self._patience.drain, self._drainable.cut),
+            loop.call_later(self._patience.delay + self._patience.drain, self._cut),
         ]
+
+    def _cut(self) -> None:
+        self._drainable.cut()
+        self._timers.append(asyncio.get_running_loop().call_later(LAST_BYTES, self._abort))

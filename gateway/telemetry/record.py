@@ -101,6 +101,7 @@ class Record:
     ended: float = 0.0
     finish_reasons: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    hops: int = 0
     trace: TraceContext | None = None
 
 

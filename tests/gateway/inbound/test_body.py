@@ -153,6 +153,42 @@ async def test_the_bound_on_waiting_is_between_pieces_and_not_on_the_whole() -> 
     assert body == b"x" * 10
 
 
+class Trickle:
+    """Gives one byte at each asking, of a loop whose clock goes on by so much each time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+        self._clock, self._step, self.taken = 0.0, step, 0
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self._clock)
+
+    async def receive(self) -> Message:
+        self._clock += self._step
+        self.taken += 1
+        return {"type": "http.request", "body": b"x", "more_body": self.taken < MAX}
+
+
+async def test_a_body_that_trickles_is_too_slow_once_its_first_seconds_are_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patched, Interrupt() as interrupt:
+        wire = Trickle(patched, 1.0)
+        with pytest.raises(BodyTooSlow):
+            await read_body(wire.receive, [], interrupt, max_body=MAX, patience=30, min_rate=5)
+    # 13 bytes in 13 s, of which 3 s count: 15 were due.
+    assert wire.taken == 14
+
+
+@pytest.mark.parametrize(("step", "rate"), [(1.0, 1), (1.0, 0), (0.1, 10)])
+async def test_a_body_that_keeps_up_with_the_rate_is_read_however_long_it_takes(
+    monkeypatch: pytest.MonkeyPatch, step: float, rate: int
+) -> None:
+    with monkeypatch.context() as patched, Interrupt() as interrupt:
+        wire = Trickle(patched, step)
+        body = await read_body(
+            wire.receive, [], interrupt, max_body=MAX, patience=30, min_rate=rate
+        )
+    assert len(body) == MAX
+
+
 class TestOnAnInferenceRoute:
     @pytest.fixture
     async def app(self, tmp_path: Path) -> AsyncIterator[Gateway]:

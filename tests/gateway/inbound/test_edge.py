@@ -68,11 +68,14 @@ async def test_only_a_post_to_an_exact_path_is_inference(method: str) -> None:
     inference, rest = Named(), Named()
     edge = Edge({CHAT_PATH: inference}, rest)
 
-    await exchanged(edge, b"", method=method)
+    other = await exchanged(edge, b"", method=method)
     await exchanged(edge, b"", path=CHAT_PATH + "/")
     await exchanged(edge, b"", path=CHAT_PATH)
 
-    assert rest.asked == [CHAT_PATH, CHAT_PATH + "/"]
+    assert (other.status, other.headers["allow"]) == (405, "POST")
+    assert other.headers["x-request-id"]
+    assert orjson.loads(other.body)["error"]["code"] == "method_not_allowed"
+    assert rest.asked == [CHAT_PATH + "/"]
     assert inference.asked == [CHAT_PATH]
 
 
@@ -154,7 +157,7 @@ async def test_no_web_page_may_call_unless_the_configuration_says_so(closed: Gat
             await http.post(CHAT_PATH, content=b"{", headers={"origin": PAGE}),
         ]
 
-    assert preflight.status_code == 404
+    assert preflight.status_code == 405
     for answer in answers:
         assert not [name for name in answer.headers if name.startswith("access-control")]
         assert "vary" not in answer.headers

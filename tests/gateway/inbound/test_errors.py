@@ -26,6 +26,11 @@ TABLE: list[tuple[GatewayError | ProviderError, int, str, str | None, bool]] = [
     ),
     (errors.UnknownModel(), 404, INVALID, "model_not_found", False),
     (errors.BodyTooSlow("told"), 408, INVALID, "request_timeout", False),
+    (
+        errors.IdempotencyConflict("told", code="idempotency_key_reused"),
+        409, INVALID, "idempotency_key_reused", False,
+    ),
+    (errors.AnswerPending(), 409, INVALID, "idempotency_answer_pending", True),
     (errors.BodyTooLarge("told"), 413, INVALID, "request_too_large", False),
     (errors.UnsupportedMediaType("told"), 415, INVALID, "unsupported_media_type", False),
     (
@@ -46,6 +51,7 @@ TABLE: list[tuple[GatewayError | ProviderError, int, str, str | None, bool]] = [
     ),
     (errors.TooManyFailures(retry_after=9.0), 429, "requests", "too_many_failures", True),
     (errors.InternalError(), 500, SERVER, "internal_error", False),
+    (errors.LoopDetected(), 508, INVALID, "loop_detected", False),
     (errors.NoHealthyUpstream("told", retry_after=3.0), 503, SERVER, "no_healthy_upstream", True),
     (errors.LimitsUnavailable("told", retry_after=1.0), 503, SERVER, "limits_unavailable", True),
     (errors.StoreUnavailable(), 503, SERVER, "store_unavailable", True),
@@ -56,6 +62,7 @@ TABLE: list[tuple[GatewayError | ProviderError, int, str, str | None, bool]] = [
         400, INVALID, "context_length_exceeded", False,
     ),
     (errors.ProviderRejected("theirs", status=422), 422, INVALID, None, False),
+    (errors.ProviderBlocked("theirs"), 502, SERVER, "upstream_blocked_address", False),
     (errors.ProviderUnreachable("theirs"), 503, SERVER, "no_healthy_upstream", True),
     (errors.ProviderBusy("theirs"), 503, SERVER, "no_healthy_upstream", True),
     (errors.ProviderRefused("theirs"), 502, SERVER, "upstream_error", True),
@@ -85,6 +92,7 @@ SDK_CLASSES = {
     401: openai.AuthenticationError,
     403: openai.PermissionDeniedError,
     404: openai.NotFoundError,
+    409: openai.ConflictError,
     422: openai.UnprocessableEntityError,
     429: openai.RateLimitError,
 }

@@ -4,7 +4,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from gateway.server.protocol import MAX_HEAD
+from gateway.server.framing import MAX_HEAD
 from tests.support.serving import serving
 
 
