@@ -19,14 +19,16 @@ from ..contract.errors import (
     GatewayError,
     InvalidRequest,
     NoHealthyUpstream,
+    ProviderAuthFailed,
     ProviderError,
+    ProviderQuotaExhausted,
     UnknownModel,
 )
 from ..contract.provider import Operation
 from ..routing import Candidate, Route
 from .account import Account
 from .attempt import Answer, Call, Terms
-from .failover import Asker, Failover, Hints, candidates, soonest
+from .failover import Asker, Failover, Hints, candidates, offering, soonest
 from .fallbacks import Fallbacks
 from .interrupt import Interrupt
 from .outcome import LEFT, conclude
@@ -134,10 +136,7 @@ class Request:
         """Stations 3 to 7 with one model."""
         queue = deque(candidates(self._pipeline, route, call))
         if not queue:
-            raise NoHealthyUpstream(
-                "No upstream of this model is available.",
-                retry_after=soonest(self._pipeline, route, call),
-            )
+            raise self._nobody(route, call)
         account = await self._reserve(caller, route, call, queue)
         terms = Terms(
             self._pipeline.upstream,
@@ -153,6 +152,19 @@ class Request:
         answer = await self._failover.first_answer(queue)
         self.record.first_content = self._pipeline.clock()
         return answer
+
+    def _nobody(self, route: Route, call: Call) -> NoHealthyUpstream | ProviderError:
+        """Why no target is worth trying: an operator's account that is to be mended, or failures."""
+        health = self._pipeline.health
+        reasons = {health.reason(name) for name in offering(route, call)}
+        if reasons == {ProviderQuotaExhausted.code}:
+            return ProviderQuotaExhausted("the account was found empty a short while ago")
+        if reasons and "" not in reasons:
+            return ProviderAuthFailed("the credential was refused a short while ago")
+        return NoHealthyUpstream(
+            "No upstream of this model is available.",
+            retry_after=soonest(self._pipeline, route, call),
+        )
 
     async def _reserve(
         self, caller: Caller, route: Route, call: Call, queue: deque[Candidate]

@@ -789,3 +789,28 @@ async def test_a_request_from_before_an_outage_frees_nobodys_probe() -> None:
 
     assert bench.upstreams.asked == ["a", "a", "b", "a", "b"]
     bench.check_nothing_is_left()
+
+
+# An operator's account: rows 19 and 22 of the failures.
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error", "status"),
+    [
+        (refuses(401), ProviderAuthFailed, 502),
+        (refuses(403), ProviderAuthFailed, 502),
+        (refuses(402), ProviderQuotaExhausted, 503),
+    ],
+)
+async def test_while_an_operators_account_is_no_good_callers_are_told_so(
+    refusal: Says, error: type[ProviderError], status: int
+) -> None:
+    bench = pipeline_of(refusal, health=HealthSettings())
+
+    for _ in range(3):
+        with pytest.raises(error) as raised:
+            await bench.ask()
+        assert raised.value.status == status
+
+    assert bench.upstreams.asked == ["a"]
+    bench.check_nothing_is_left()
