@@ -1,0 +1,97 @@
+"""
+One request before the book of kills.
+
+What a request was is told by an HMAC of its body, under a key derived from a secret that all
+processes share: two of a kind are recognised, and nobody can tell from the book what was asked.
+It is computed only for a tenant that has kills, because it costs as much as the body is long.
+
+Hot: `Quarantine.case` and `Case.check`, once a request.
+"""
+
+from collections.abc import Mapping
+from hmac import digest
+from typing import Any
+
+import orjson
+
+from ..contract.errors import RequestQuarantined
+from .book import Book, Flag
+from .settings import QuarantineSettings
+
+_PURPOSE = b"fingerprints of requests that kill"
+
+
+class Quarantine:
+    """Opens a case for each request. `secret` is the same in all processes, and never stored."""
+
+    def __init__(self, settings: QuarantineSettings, book: Book, secret: bytes) -> None:
+        self.settings = settings
+        self.book = book
+        self._key = digest(secret, _PURPOSE, "sha256")
+
+    def case(self, tenant: str, body: Mapping[str, Any]) -> "Case":
+        """
+        Ask about a tenant, in the round trip that is about to begin. `body` is the request as it
+        was validated; it is not changed.
+        """
+        return Case(self, tenant, body)
+
+    def fingerprint(self, body: Mapping[str, Any]) -> str:
+        """32 hex digits that tell a body from others, whatever the order of its fields."""
+        canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+        return digest(self._key, canonical, "sha256")[:16].hex()
+
+
+class Case:
+    """Of one request. Nothing of it need be awaited or closed."""
+
+    __slots__ = ("_body", "_fingerprint", "_flag", "_quarantine", "_tenant", "kills")
+
+    def __init__(self, quarantine: Quarantine, tenant: str, body: Mapping[str, Any]) -> None:
+        self.kills = 0
+        """Backends that such a request is known to have killed."""
+        self._quarantine = quarantine
+        self._tenant = tenant
+        self._body = body
+        self._fingerprint = ""
+        self._flag: Flag | None = None
+        if quarantine.settings.enabled:
+            self._flag = quarantine.book.flag(tenant)
+
+    async def check(self) -> None:
+        """
+        Before anything is sent.
+
+        Raises:
+            RequestQuarantined: it has killed as many backends as it may.
+        """
+        if self._flag is None or not await self._flag.is_up():
+            return
+        self.kills = await self._quarantine.book.kills(self._tenant, self._of_body())
+        self._judge()
+
+    async def killed(self, backend: str) -> None:
+        """
+        An attempt at that backend was a kill: for all processes to know before another follows.
+
+        Raises:
+            RequestQuarantined: there is to be no other, here or anywhere.
+        """
+        if self._flag is None:
+            return
+        fingerprint = self._of_body()
+        self.kills = await self._quarantine.book.add(self._tenant, fingerprint, backend)
+        self._judge()
+
+    async def answered(self, backend: str) -> None:
+        """That backend has answered: it was not killed by this, if ever it seemed to be."""
+        if self.kills:
+            await self._quarantine.book.take_back(self._tenant, self._of_body(), backend)
+
+    def _judge(self) -> None:
+        if self.kills >= self._quarantine.settings.backends:
+            raise RequestQuarantined
+
+    def _of_body(self) -> str:
+        self._fingerprint = self._fingerprint or self._quarantine.fingerprint(self._body)
+        return self._fingerprint
