@@ -17,6 +17,7 @@ shown to clients and therefore never holds a credential, an upstream's address o
         AnswerPending           409
         BodyTooLarge            413
         UnsupportedMediaType    415
+        RequestQuarantined      422
         LimitExceeded           429
             BudgetExhausted     429
         TooManyFailures         429
@@ -177,6 +178,15 @@ class UnsupportedMediaType(GatewayError):
     """The body is compressed, which the gateway does not accept."""
 
     status, code = 415, "unsupported_media_type"
+
+
+class RequestQuarantined(GatewayError):
+    """It has ended the connections of several upstreams before any answer: nobody gets it now."""
+
+    status, code = 422, "request_quarantined"
+
+    def __init__(self) -> None:
+        super().__init__("Several upstreams broke down over this request. It is not sent again.")
 
 
 class LimitExceeded(GatewayError):
