@@ -23,6 +23,7 @@ from ..inbound.settings import HttpSettings, OpsSettings
 from ..ledger import LedgerSettings
 from ..limits import LimitsSettings, PlanSettings
 from ..pricing import Prices, PricingSettings
+from ..quarantine import QuarantineSettings
 from ..routing import ModelSettings
 from ..upstream import UpstreamSettings
 
@@ -73,6 +74,10 @@ class Config(BaseModel):
     )
     health: HealthSettings = Field(
         default=HealthSettings(), description="When a target is left alone, and for how long."
+    )
+    quarantine: QuarantineSettings = Field(
+        default=QuarantineSettings(),
+        description="When a request is refused because backends break down over it.",
     )
     http: HttpSettings = Field(
         default=HttpSettings(), description="Bounds of what comes in, and of a shutdown."
