@@ -19,6 +19,7 @@ from pydantic import (
 from ..access import ALL_MODELS, AccessSettings, TenantId, TenantSettings
 from ..contract.provider import ProviderSettings
 from ..health import HealthSettings
+from ..idempotency import IdempotencySettings
 from ..inbound.settings import HttpSettings, OpsSettings
 from ..ledger import LedgerSettings
 from ..limits import LimitsSettings, PlanSettings
@@ -68,6 +69,10 @@ class Config(BaseModel):
     )
     ledger: LedgerSettings = Field(
         default=LedgerSettings(), description="How a row is kept of each request, and for how long."
+    )
+    idempotency: IdempotencySettings = Field(
+        default=IdempotencySettings(),
+        description="How requests are answered that carry an `Idempotency-Key` and come again.",
     )
     upstream: UpstreamSettings = Field(
         default=UpstreamSettings(), description="Connections to providers."

@@ -23,11 +23,19 @@ _REFUSALS = {
     "400": "The request is malformed, or asks for what is not offered.",
     "401": "No valid key.",
     "404": "The model does not exist or the key may not use it.",
+    "409": "The `Idempotency-Key` can't be answered: `code` says why.",
     "413": "The body is too large.",
     "429": "A limit is reached: `retry-after` says when to come back.",
     "502": "No upstream answered.",
     "503": "No upstream is available.",
     "504": "The upstream took too long.",
+}
+
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A repeat with the same key and body gets the first answer, and is not billed.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
 
 
@@ -90,6 +98,7 @@ def _operation(route: InferenceRoute) -> dict[str, Any]:
         "summary": route.summary,
         "operationId": route.operation,
         "security": [{route.access: []}],
+        "parameters": [_IDEMPOTENCY_KEY],
         "requestBody": {
             "required": True,
             "content": {"application/json": _content(route.request)},

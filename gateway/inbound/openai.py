@@ -8,21 +8,32 @@ Hot: `Inference.__call__` runs once a request.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from ..contract.errors import GatewayError, InternalError, InvalidRequest, ProviderError
+from ..access import Caller
+from ..contract.errors import (
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    ProviderError,
+    ProviderRejected,
+)
+from ..idempotency import Claim, Idempotency, Kept
 from ..limits import ratelimit_headers
 from ..pipeline import Answer, ClientHungUp, Pipeline, Request
 from .addresses import ClientAddresses
 from .body import read_body
 from .errors import Headers, error_headers
 from .hang_up import watch
+from .hops import hops_of
 from .parse import parse
 from .relay import Relay
+from .replay import FINAL, KEY_HEADER, Copy, Once, check_key, replay
 from .routes import InferenceRoute
 from .settings import HttpSettings
 from .tags import tags_of
@@ -31,28 +42,37 @@ MAX_HEADER = 1024
 """Characters of a name that a header repeats."""
 
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
-_CLIENT_ID_HEADERS = (b"x-client-request-id", b"x-request-id")
+_CLIENT_ID_HEADER = b"x-client-request-id"
+_TAKEN = frozenset({_CLIENT_ID_HEADER, b"x-request-id", KEY_HEADER})
 
 _log = structlog.stdlib.get_logger("lockgate.inbound")
 
 
 class Inference:
-    """One inference route. `pipeline` answers its requests."""
+    """One inference route: `pipeline` answers requests, `idempotency` those that come again."""
 
-    def __init__(self, route: InferenceRoute, pipeline: Pipeline, settings: HttpSettings) -> None:
+    def __init__(
+        self,
+        route: InferenceRoute,
+        pipeline: Pipeline,
+        settings: HttpSettings,
+        idempotency: Idempotency,
+    ) -> None:
         self._route = route
         self._pipeline = pipeline
         self._settings = settings
+        self._once = Once(idempotency, route.path, pipeline)
         self._addresses = ClientAddresses(settings.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; returns when its last byte is out, or its client gone."""
         headers = scope["headers"]
-        request = Request(self._pipeline, self._route.operation, headers, _client_id(headers))
+        client_id, key = _taken(headers)
+        request = Request(self._pipeline, self._route.operation, headers, client_id)
         relay = Relay(send)
         try:
             async with request:
-                await self._answer(request, scope, receive, relay)
+                await self._answer(request, scope, receive, relay, key)
         except (GatewayError, ProviderError) as error:
             await relay.error(error, error_headers(error) + _headers(request))
         except ClientHungUp:
@@ -61,21 +81,57 @@ class Inference:
             _log.exception("request_failed", request_id=request.record.request_id)
             await relay.error(InternalError(), error_headers(InternalError()) + _headers(request))
 
-    async def _answer(self, request: Request, scope: Scope, receive: Receive, relay: Relay) -> None:
+    async def _answer(
+        self, request: Request, scope: Scope, receive: Receive, relay: Relay, key: bytes | None
+    ) -> None:
         headers = scope["headers"]
+        request.record.hops = hops_of(headers)
         caller = await request.identify(headers, self._addresses(scope))
+        if key is not None:
+            check_key(key)
         content = await read_body(
             receive,
             headers,
             request.interrupt,
             max_body=self._settings.max_body,
             patience=self._settings.body_timeout,
+            min_rate=self._settings.min_body_rate,
         )
         body = self._parse(content)
         request.record.tags = tags_of(headers)
         with watch(scope, receive, request.interrupt):
-            answer = await request.answer(caller, body, stream=bool(body.get("stream")))
-            await relay.answer(answer, body["model"], _headers(request, answer))
+            if key is None:
+                await self._run(request, caller, body, relay)
+                return
+            request.record.stream = bool(body.get("stream"))
+            found = await self._once.claim(request, caller, body["model"], key, content)
+        if isinstance(found, Kept):
+            await replay(found, relay, _headers(request))
+        else:  # nobody watches: it goes on without its client
+            run = partial(self._run, request, caller, body, relay)
+            await self._run_for_all(found, request, relay, run)
+
+    async def _run(
+        self, request: Request, caller: Caller, body: dict[str, Any], relay: Relay
+    ) -> None:
+        answer = await request.answer(caller, body, stream=bool(body.get("stream")))
+        await relay.answer(answer, body["model"], _headers(request, answer))
+
+    async def _run_for_all(
+        self, claim: Claim, request: Request, relay: Relay, run: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Run it, and keep its answer if it is a final one."""
+        async with claim:
+            relay.send = copy = Copy(claim, relay.send)
+            try:
+                await run()
+            except ProviderRejected as error:
+                if relay.started or error.status not in FINAL:
+                    raise
+                await relay.error(error, error_headers(error) + _headers(request))
+                await copy.keep(request.record.request_id)
+                raise
+            await copy.keep(request.record.request_id)
 
     def _parse(self, content: bytes) -> dict[str, Any]:
         body = parse(content, self._route.request)
@@ -84,15 +140,23 @@ class Inference:
         return body
 
 
-def _client_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The client's own id for the request if it is a harmless one, else nothing."""
-    found = ""
+def _taken(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, bytes | None]:
+    """
+    The client's own id for the request if it is a harmless one, else nothing; and its
+    idempotency key, empty if there are two.
+    """
+    own = other = ""
+    key = None
     for name, value in headers:
-        if name in _CLIENT_ID_HEADERS and _CLIENT_ID.fullmatch(value):
-            if name == b"x-client-request-id":
-                return value.decode()
-            found = value.decode()
-    return found
+        if name in _TAKEN:
+            if name == KEY_HEADER:
+                key = value if key is None else b""
+            elif _CLIENT_ID.fullmatch(value):
+                if name == _CLIENT_ID_HEADER:
+                    own = own or value.decode()
+                else:
+                    other = value.decode()
+    return own or other, key
 
 
 def _headers(request: Request, answer: Answer | None = None) -> Headers:

@@ -25,12 +25,12 @@ _EVENTS: Headers = [
 
 
 class Relay:
-    """Sends one response, and knows how far it has come."""
+    """Sends one response by `send`, and knows how far it has come."""
 
-    __slots__ = ("_send", "finished", "started")
+    __slots__ = ("finished", "send", "started")
 
     def __init__(self, send: Send) -> None:
-        self._send = send
+        self.send = send
         self.started = False
         self.finished = False
 
@@ -58,7 +58,11 @@ class Relay:
     async def whole(self, status: int, headers: Headers, content: bytes) -> None:
         """Send a JSON body."""
         length = (b"content-length", b"%d" % len(content))
-        await self._start(status, [_JSON, length, *headers])
+        await self.again(status, [_JSON, length, *headers], content)
+
+    async def again(self, status: int, headers: Headers, content: bytes) -> None:
+        """Send all of an answer that is there already."""
+        await self._start(status, headers)
         await self._more(content, last=True)
 
     async def _stream(self, answer: Streamed, renamer: Renamer, headers: Headers) -> None:
@@ -71,11 +75,11 @@ class Relay:
         await self._more(_join(batch, renamer), last=True)
 
     async def _start(self, status: int, headers: Headers) -> None:
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
         self.started = True
 
     async def _more(self, content: bytes, *, last: bool) -> None:
-        await self._send({"type": "http.response.body", "body": content, "more_body": not last})
+        await self.send({"type": "http.response.body", "body": content, "more_body": not last})
         self.finished = last
 
 

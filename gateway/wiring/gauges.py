@@ -77,6 +77,12 @@ def _watch_stores(metrics: Metrics, stores: Stores) -> None:
         ("event",),
     )
     metrics.watch(
+        "lockgate_idempotency_events_total",
+        "What became of requests with an idempotency key, and of their answers.",
+        lambda: [((name,), float(n)) for name, n in stores.idempotency.events().items()],
+        ("event",),
+    )
+    metrics.watch(
         "lockgate_ledger_rows_total",
         "Rows of the ledger that this process wrote, by what became of them.",
         lambda: [((name,), float(count)) for name, count in asdict(ledger.counts).items()],

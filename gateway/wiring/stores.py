@@ -18,10 +18,11 @@ from ..access.stored import StoredKeys
 from ..admin.audit import AuditHead
 from ..config import Config
 from ..contract.errors import StoreUnavailable
+from ..idempotency import Idempotency, Shelf
 from ..ledger.ledger import Ledger
 from ..ledger.pruner import Pruner
 from ..limits import Books, Limiter, MemoryLimiter, PlanSettings
-from ..limits.keys import SHARDS, ledger_key
+from ..limits.keys import SHARDS, ledger_key, shard_of, tenant_prefix
 from ..settings import Settings, StartRefused
 from ..store import schema
 from ..store.audit import AuditLog
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 AGAIN = 1.0
 """Seconds until a database that was out of reach at the start is tried again."""
+
+ANSWERS_DEADLINE = 1.0
+"""Seconds in which Redis has to take or give kept answers, which may be large."""
 
 _log = structlog.stdlib.get_logger("lockgate.stores")
 
@@ -66,12 +70,16 @@ class Stores:
         self.plans = PlanBook(config.plans, self.database, use_plans)
         self.feed.subscribe(self.plans.heed)
         books = Books(spent=self.ledger, outbox=self.ledger.put)
-        self._redis = _redis(settings, config)
+        self._redis = _redis(settings, config.limits.deadline)
         self.limiter = (
             MemoryLimiter(books=books)
             if self._redis is None
             else _shared(self._redis, config, books)
         )
+        # A connection of its own: no limit waits for an answer of a megabyte to pass.
+        self._answers = _redis(settings, ANSWERS_DEADLINE)
+        shelf = None if self._answers is None else _shelf(self._answers, config)
+        self.idempotency = Idempotency(config.idempotency, shelf=shelf)
         self._streams = _streams(settings)
         self.mover = _mover(self._streams, config, self.database)
         self._pruner = Pruner(self.database, config.ledger)
@@ -101,6 +109,9 @@ class Stores:
             await stack.enter_async_context(self.ledger)
             if self._redis is not None:
                 stack.push_async_callback(self._redis.aclose)
+            if self._answers is not None:
+                stack.push_async_callback(self._answers.aclose)
+            await stack.enter_async_context(self.idempotency)
             if self._streams is not None and self.mover is not None:
                 await stack.enter_async_context(self._streams)
                 await stack.enter_async_context(self.mover)
@@ -159,17 +170,22 @@ class Stores:
             await asyncio.get_running_loop().create_future()  # until it is cancelled
 
 
-def _redis(settings: Settings, config: Config) -> "Redis | None":
+def _redis(settings: Settings, deadline: float) -> "Redis | None":
     if settings.redis_url is None:
         return None
     url = settings.redis_url.get_secret_value()
     try:
-        opened: Redis = import_module("gateway.redis").open_redis(
-            url, deadline=config.limits.deadline
-        )
+        opened: Redis = import_module("gateway.redis").open_redis(url, deadline=deadline)
     except ValueError:
         raise StartRefused("LOCKGATE_REDIS_URL is not the address of a Redis server") from None
     return opened
+
+
+def _shelf(redis: "Redis", config: Config) -> Shelf:
+    shelf: Shelf = import_module("gateway.idempotency.shelf").RedisShelf(
+        redis, config.idempotency, lambda tenant: tenant_prefix(tenant, shard_of(tenant))
+    )
+    return shelf
 
 
 def _shared(redis: "Redis", config: Config, books: Books) -> Limiter:

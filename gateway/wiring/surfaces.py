@@ -75,7 +75,8 @@ class Surfaces:
         if self.settings.admin_address is None:
             routers += self._operators()
         endpoints = {
-            route.path: Inference(route, pipeline, self.config.http) for route in INFERENCE
+            route.path: Inference(route, pipeline, self.config.http, self.stores.idempotency)
+            for route in INFERENCE
         }
         api = create_api(routers, docs=self._docs, lifespan=lifespan)
         return _with_cors(Edge(endpoints, api), self.config.http.cors)

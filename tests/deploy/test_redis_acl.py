@@ -12,6 +12,8 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from gateway.contract.errors import LimitExceeded
+from gateway.idempotency import IdempotencySettings, Kept, Ticket, scripts
+from gateway.idempotency.shelf import RedisShelf
 from gateway.ledger.entry import entry_of
 from gateway.ledger.mover import Mover
 from gateway.ledger.settings import LedgerSettings
@@ -21,7 +23,7 @@ from gateway.limits.limiter import Books
 from gateway.limits.model import Amounts, Ask, AtOnce, Calendar, Limit, Measure, Sliding
 from gateway.limits.redis import RedisLimiter
 from gateway.limits.settings import LimitsSettings
-from gateway.redis import open_redis
+from gateway.redis import Script, open_redis
 from gateway.store.database import Database
 from gateway.store.migrate import migrate
 from tests.support.ledger_rows import request_id
@@ -113,11 +115,11 @@ def test_no_key_of_another_application_is_reached_not_even_by_a_script(user: red
 
 
 def test_every_command_of_the_scripts_is_granted() -> None:
-    scripts = (ROOT / "gateway" / "limits").glob("*.lua")
+    files = (ROOT / "gateway" / "limits").glob("*.lua")
+    texts = [file.read_text() for file in files]
+    texts += [each.text for each in vars(scripts).values() if isinstance(each, Script)]
     called = {
-        name.lower()
-        for script in scripts
-        for name in re.findall(r"redis\.p?call\(\s*'(\w+)'", script.read_text())
+        name.lower() for text in texts for name in re.findall(r"redis\.p?call\(\s*'(\w+)'", text)
     }
     granted = set(re.findall(r"\+(\w+)", FILE.read_text()))
 
@@ -164,6 +166,23 @@ async def test_the_user_can_do_all_that_limits_need(server: RedisServer, url: st
 
     assert limiter.counts.store_failures == 0
     assert limiter.counts.late == 1
+
+
+async def test_the_user_can_do_all_that_idempotency_needs(url: str) -> None:
+    first, second = (Ticket.of(("acme", "k"), "/v1/x", key, b"{}") for key in (b"a", b"b"))
+    answer = Kept("first", 200, (), b"answer")
+    async with open_redis(url, deadline=5) as client:
+        shelf = RedisShelf(client, IdempotencySettings(), lambda tenant: f"lg1:{{s0}}:{tenant}:")
+        assert await shelf.claim(first, "first") is None
+        await shelf.tend()
+        await shelf.keep(first, answer)
+        assert await shelf.claim(first, "second") == answer
+        assert await shelf.claim(second, "first") is None
+        await shelf.free(second)
+        shelf.drop(first)
+        await client.ping(within=5)
+
+    assert shelf.failures == 0
 
 
 async def test_the_user_can_move_the_ledgers_rows(url: str, tmp_path: Path) -> None:

@@ -139,8 +139,9 @@ def test_inference_asks_for_a_key_and_tells_its_refusals(document: dict[str, Any
         operation = document["paths"][route.path]["post"]
         assert operation["security"] == [{"caller": []}]
         assert set(operation["responses"]) == {
-            "200", "400", "401", "404", "413", "429", "502", "503", "504"
+            "200", "400", "401", "404", "409", "413", "429", "502", "503", "504"
         }  # fmt: skip
+        assert [each["name"] for each in operation["parameters"]] == ["Idempotency-Key"]
         streams = "text/event-stream" in operation["responses"]["200"]["content"]
         assert streams == route.streams
     assert {scheme["scheme"] for scheme in schemes.values()} == {"bearer"}
