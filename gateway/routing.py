@@ -115,6 +115,12 @@ class ModelSettings(BaseModel):
         "comments: for clients that hang up on silence. From then on a failure is an event. "
         "Default: never.",
     )
+    resume: bool = Field(
+        default=False,
+        description="Go on with a stream that breaks off, at another vLLM target of this model, "
+        "where that is exact: text without tools, stop strings and such. Not for a model that "
+        "thinks within its text.",
+    )
     expose_target: bool = Field(
         default=False, description="Name the serving target in `x-lockgate-target`."
     )
@@ -180,7 +186,7 @@ def _candidates(
     for each in settings.targets:
         provider = providers[each.provider]
         if provider.is_active:
-            target = Target(each.provider, each.model, settings.max_output)
+            target = Target(each.provider, each.model, settings.max_output, settings.resume)
             said = settings.timeouts, provider.settings.timeouts
             found.append(
                 Candidate(

@@ -10,6 +10,7 @@ Hot: once a request, and once more for each target that it goes on to.
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ..contract.errors import GatewayError
@@ -46,6 +47,8 @@ class Account:
         self._tenant = tenant
         self._on_lost = on_lost
         self._opened = 0
+        self._kept: Usage | None = None
+        self._kept_price: Price | None = None
         self._price: Price | None = None
         self._reservation: Reservation | None = None
 
@@ -117,12 +120,26 @@ class Account:
         """An attempt that may have been worked on costs the operator, though not the caller."""
         attempt.ambiguous = True
         if self._price is not None:
-            attempt.cost = self._price.cost(self._usage())
+            attempt.cost = self._price.cost(self._own())
+
+    def keep(self, tokens: int) -> None:
+        """The answer has broken off; its client has so many tokens, and another may go on."""
+        own, attempt = self._own(), self._record.attempts[-1]
+        if self._price is not None:
+            attempt.cost = self._price.cost(own)
+        self._kept = replace(self._kept or own, completion=tokens)
+        self._kept_price = self._price
+        self.tally = Tally()
+
+    def go_on_from(self, tokens: int) -> None:
+        """Another goes on; of what the client has, so many tokens are not in its count."""
+        assert self._kept is not None, "kept before"
+        self._kept = replace(self._kept, completion=tokens)
 
     def charge(self) -> None:
         """Write what was used into the record: the upstream's count, else our own."""
         record, usage = self._record, self._usage()
-        if self.tally.usage is None:
+        if self.tally.usage is None and (self._kept is None or self.tally.pieces):
             record.usage_source = "counted"
         elif record.reserved_tokens and usage.total > ABSURD * record.reserved_tokens:
             record.usage_source = "upper_bound"
@@ -134,9 +151,14 @@ class Account:
         record.cache_written_tokens = usage.cache_written
         record.audio_prompt_tokens = usage.audio_prompt
         record.audio_completion_tokens = usage.audio_completion
-        if self._price is not None:
-            record.cost = record.attempts[-1].cost = self._price.cost(usage)
-            record.priced = self._price is not FREE
+        price = self._price if self._kept is None or self.tally.content else self._kept_price
+        if price is not None:
+            record.cost = price.cost(usage)
+            record.priced = price is not FREE
+            if self._kept is None:
+                record.attempts[-1].cost = record.cost
+            elif self.tally.content:
+                record.attempts[-1].cost = price.cost(self._own())
 
     async def settle(self) -> None:
         """Charge what the record says, give back the rest, enter it into the ledger: once."""
@@ -148,8 +170,16 @@ class Account:
         used = Amounts(record.prompt_tokens + record.completion_tokens, record.cost)
         await self._limiter.settle(reservation, used, entry=entry_of(record))
 
-    def _usage(self) -> Usage:
+    def _own(self) -> Usage:
+        """Of the attempt on its way."""
         return self.tally.usage or self.reckoning.counted(self.tally.pieces)
+
+    def _usage(self) -> Usage:
+        """Of the answer: its first prompt, and all that was said."""
+        if self._kept is None:
+            return self._own()
+        more = self.tally.pieces if self.tally.usage is None else self.tally.usage.completion
+        return replace(self._kept, completion=self._kept.completion + more)
 
     def _so_far(self) -> Amounts:
         """What the limits are charged if this process dies now."""

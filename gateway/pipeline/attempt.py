@@ -155,6 +155,11 @@ class Attempt:
         finally:
             await self._deadline.__aexit__(kind, error, traceback)
 
+    @property
+    def timed_out(self) -> bool:
+        """Whether it is over because it took too long: a cancellation says no more than that."""
+        return self._deadline.expired
+
     def hurry(self, seconds: float) -> None:
         """Nobody waits for it any more: it has so long at most."""
         self._ends_at = min(self._ends_at, self._terms.now() + seconds)

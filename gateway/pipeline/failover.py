@@ -5,12 +5,12 @@ What stays true: one attempt is open at a time, its slot and its health's probe 
 however it ends, and `serving` is the candidate whose attempt is open. Whether to go on after a
 failure is `Retries`' to say, whom to ask next `routing`'s.
 
-Hot: `_attempt` runs once an attempt; nothing here runs once a chunk.
+Hot: `ask` runs once an attempt; nothing here runs once a chunk.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from types import TracebackType
@@ -36,7 +36,9 @@ from .events import Tally
 from .interrupt import ClientHungUp, Interrupt
 from .outcome import code_of
 from .pipeline import Pipeline
+from .resume import ResumingStream
 from .retries import Retries
+from .takeover import Takeover
 
 EARLY = 0.002
 """Seconds by which a timer may fire too early: uvloop counts whole milliseconds."""
@@ -115,7 +117,7 @@ class Failover:
         while (candidate := self._next(queue)) is not None:
             try:
                 await self._account.afford(candidate.name)
-                return await self._attempt(candidate)
+                answer = await self.ask(candidate, self._terms)
             except _NOT_THIS_ONE as refusal:
                 failure = failure or refusal
             except ProviderError as error:
@@ -123,6 +125,9 @@ class Failover:
                 if not self._retries.allow_another(candidate.name, error):
                     break
                 queue = queue or await self._next_round(error)
+            else:
+                self.answer = self._resumable(answer)
+                return self.answer
         assert failure is not None, "the first of them was asked"
         raise self._final(failure)
 
@@ -133,6 +138,48 @@ class Failover:
             if not self._has_asked or self._pipeline.health.may_retry(candidate.name):
                 return candidate
         return None
+
+    async def lose(self, error: BaseException) -> ProviderError:
+        """The answer on its way broke off; `Takeover` has another target go on."""
+        opened, serving = self._open, self.serving
+        assert opened is not None, "an answer's attempt is open"
+        assert serving is not None, "an attempt has a target"
+        if isinstance(error, asyncio.CancelledError) and not opened.timed_out:
+            raise error
+        self._open = None
+        try:
+            await opened.__aexit__(type(error), error, error.__traceback__)
+        except ProviderError as renamed:  # a deadline that passed has named itself
+            error = renamed
+        finally:
+            self._ended()
+            self.judge(error)
+            self.serving = None
+        if not isinstance(error, ProviderError):
+            raise error
+        self._retries.broke_off(serving.name)
+        return error
+
+    def others(self) -> Iterator[Candidate]:
+        """The targets to try now that have not had this request, best first."""
+        planned = candidates(self._pipeline, self._route, self._terms.call)
+        return (each for each in planned if each.name not in self._retries.spent_targets)
+
+    def may_retry(self, candidate: Candidate) -> bool:
+        """Whether that target has room for a retry; takes it."""
+        return self._pipeline.health.may_retry(candidate.name)
+
+    def _resumable(self, answer: Answer) -> Answer:
+        """The same answer; a stream that goes on elsewhere where its model says so."""
+        if not self._route.settings.resume or not isinstance(answer, Streamed):
+            return answer
+        options = self._terms.call.body.get("stream_options") or {}
+        stream = ResumingStream(
+            answer.rest,
+            Takeover(self, self._account, self._retries, self._terms),
+            tells_tokens=bool(options.get("continuous_usage_stats")),
+        )
+        return Streamed(answer.sent, stream.joined.take(answer.held), stream)
 
     async def release(
         self,
@@ -194,13 +241,13 @@ class Failover:
             error.retry_after = max(wait, told or 0.0, 1.0)
         return error
 
-    async def _attempt(self, candidate: Candidate) -> Answer:
+    async def ask(self, candidate: Candidate, terms: Terms) -> Answer:
         """One attempt; the one that answers stays open until the request ends."""
         pipeline, account = self._pipeline, self._account
         self._probes = await pipeline.admit(
             candidate,
             self._record.tenant,
-            waits_until=self._terms.content_by if self._waits else None,
+            waits_until=terms.content_by if self._waits else None,
         )
         self.serving = candidate
         record = pipeline.attempt_record(self._record, candidate)
@@ -210,14 +257,14 @@ class Failover:
             pipeline.health.sent(candidate.name)
         try:
             headers = pipeline.attempt_headers(self._record, record)
-            attempt = Attempt(self._terms, candidate, record, account.tally, headers)
+            attempt = Attempt(terms, candidate, record, account.tally, headers)
             answer = await self._entered(attempt, candidate)
         except BaseException as error:
             if isinstance(error, ProviderError) and error.retry is Retry.ONCE:
                 account.abandon(record)
             self._failed(record, candidate, error)
             raise
-        self._open, self.answer = attempt, answer
+        self._open, self.answer = attempt, self.answer or answer
         self._record.target = candidate.name
         self._content_after = pipeline.clock() - record.started
         self._release_probe(candidate)  # one that streams holds up nobody

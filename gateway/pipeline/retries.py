@@ -58,6 +58,20 @@ class Retries:
             and self._now() < self._ends_at
         )
 
+    def broke_off(self, target: str) -> None:
+        """Take note of an answer that broke off in the midst: what it came to is known."""
+        self._failed += 1
+        self.spent_targets.add(target)
+
+    def give_up(self) -> None:
+        """No further attempt may follow."""
+        self._failed = self._attempts
+
+    @property
+    def has_left(self) -> bool:
+        """Whether a further attempt may follow one that broke off."""
+        return self._failed < self._attempts
+
     def pause(self, soonest: float) -> float | None:
         """
         Seconds to wait before the targets are gone through again, None to give up.

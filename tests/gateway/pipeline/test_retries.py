@@ -98,3 +98,27 @@ def test_a_pause_that_would_outlast_the_request_is_not_begun(soonest: float, lef
     pause = retries(backoff=0.001, max_backoff=1000.0, now=50.0, ends_at=50.0 + left).pause(soonest)
 
     assert (pause is not None) == (soonest < left)
+
+
+@given(st.integers(1, 5), st.integers(0, 5))
+def test_an_answer_that_broke_off_was_an_attempt_and_no_ambiguous_one(
+    attempts: int, times: int
+) -> None:
+    budget = retries(attempts=attempts)
+
+    for number in range(times):
+        budget.broke_off(str(number))
+
+    assert budget.has_left is (times < attempts)
+    assert budget.spent_targets == set(map(str, range(times)))
+    if times < attempts - 1:
+        assert budget.allow_another("x", ProviderDisconnected("t"))
+
+
+def test_who_gives_up_has_nothing_left() -> None:
+    budget = retries(attempts=3)
+
+    budget.give_up()
+
+    assert not budget.has_left
+    assert not budget.allow_another("a", ERRORS[0])
