@@ -84,3 +84,14 @@ async def test_a_tenants_kills_are_bounded_and_the_oldest_make_way(
     kept = [await book.kills("acme", f"f{number:04}") for number in range(MOST + more)]
 
     assert kept == [0] * more + [1] * MOST
+
+
+async def test_one_that_is_seen_again_hides_none_that_is_over(book: Book, ticker: Ticker) -> None:
+    await book.add("acme", "f1", "a")
+    ticker.ms += MINUTE
+    await book.add("acme", "f1", "b")
+    ticker.ms += 8 * MINUTE
+    await book.add("acme", "f1", "a")
+    ticker.ms += 3 * MINUTE
+
+    assert await book.kills("acme", "f1") == 1
