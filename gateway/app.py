@@ -41,7 +41,7 @@ from .telemetry.redaction import Redaction
 from .telemetry.sink import LogSink
 from .upstream import RelayTransport, Upstream
 from .wiring.administration import administration_of, reloaded
-from .wiring.gauges import watch
+from .wiring.gauges import watch, watch_queues
 from .wiring.probes import asking
 from .wiring.reload import Reload
 from .wiring.secrets import peppers_of, secrets_of
@@ -93,6 +93,7 @@ class Gateway:
         self._metrics = Metrics(version=__version__, models=config.models, targets=ready.targets)
         self._tracing = _tracing(self._redaction)
         self.pipeline = Pipeline(ready.snapshot, self._tools())
+        self.pipeline.queues.configure(ready.providers)
         self._stores.keys.on_revoked(self._revoke)
         self.reload = Reload(loader, self, config, source)
         self._status = GatewayStatus(self._health.states, self._stores.reachable, time.monotonic)
@@ -121,6 +122,7 @@ class Gateway:
             sink=self._sink,
             tracing=self._tracing,
         )
+        watch_queues(self._metrics, self.pipeline.queues)
         self.reload.watch(self._metrics)
 
     @property
