@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ..health import Health
+from ..queueing import Queues
 from ..telemetry.metrics import Metrics
 from ..telemetry.sink import LogSink
 from ..upstream import RelayTransport
@@ -65,6 +66,32 @@ def watch_health(metrics: Metrics, health: Health) -> None:
         "1 from when a provider's credential was found to be no good until it works again.",
         lambda: [(labels, float(found)) for labels, found in health.credentials().items()],
         ("provider", "reason"),
+    )
+
+
+def watch_queues(metrics: Metrics, queues: Queues) -> None:
+    """Show how busy providers are, and who waits for them."""
+    metrics.watch(
+        "lockgate_provider_in_flight",
+        "Requests that a provider holds.",
+        lambda: [((name,), float(each.in_flight)) for name, each in queues.states().items()],
+        ("provider",),
+    )
+    metrics.watch(
+        "lockgate_provider_waiting",
+        "Requests that wait for a provider's slot.",
+        lambda: [((name,), float(each.waiting)) for name, each in queues.states().items()],
+        ("provider",),
+    )
+    metrics.watch(
+        "lockgate_provider_concurrency_limit",
+        "Requests that a provider may hold, where there is a limit: as set, or as it found itself.",
+        lambda: [
+            ((name,), float(each.limit))
+            for name, each in queues.states().items()
+            if each.limit is not None
+        ],
+        ("provider",),
     )
 
 

@@ -43,3 +43,9 @@ def test_what_is_known_of_targets_is_shown(samples: dict[tuple[str, str], float]
     assert samples["lockgate_upstream_ejections_total", "sim/demo-model"] == 0
     assert samples["lockgate_retry_budget_exhausted_total", "sim/demo-model"] == 0
     assert samples["lockgate_provider_credential_disabled", "sim"] == 0
+
+
+def test_how_busy_providers_are_is_shown(samples: dict[tuple[str, str], float]) -> None:
+    assert samples["lockgate_provider_in_flight", "sim"] == 0
+    assert samples["lockgate_provider_waiting", "sim"] == 0
+    assert ("lockgate_provider_concurrency_limit", "sim") not in samples  # it has none
