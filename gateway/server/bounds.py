@@ -1,7 +1,7 @@
 """How long a connection waits for its client, and how much it takes from one."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 
 MAX_AHEAD = 100
 """Requests that wait on a connection while an earlier one is answered."""
@@ -11,13 +11,17 @@ FRAMING_OF_A_BYTE = 8
 """Bytes of chunk sizes for one of a body; a head's worth beyond that are trailers and the like."""
 
 
-class Wait(Enum):
+class Wait(IntEnum):
     """What a connection waits for, where it is the client's turn."""
 
-    FIRST = "the first byte of its first request"
-    HEAD = "the rest of a head"
-    NEXT = "another request"
-    REST = "the rest of a body that nobody reads any more"
+    FIRST = 0
+    """The first byte of its first request."""
+    HEAD = 1
+    """The rest of a head."""
+    NEXT = 2
+    """Another request."""
+    REST = 3
+    """The rest of a body that nobody reads any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,7 @@ class Bounds:
     min_rate: float = 1024.0
     places: int = 1 << 31
 
-    def patience(self, wait: Wait) -> float:
-        """Seconds that are waited for this."""
-        match wait:
-            case Wait.FIRST | Wait.HEAD:
-                return self.head_timeout
-            case Wait.NEXT:
-                return self.keep_alive
-            case Wait.REST:
-                return self.linger
+    @property
+    def patience(self) -> tuple[float, float, float, float]:
+        """Seconds that are waited for each `Wait`, in their order."""
+        return self.head_timeout, self.head_timeout, self.keep_alive, self.linger

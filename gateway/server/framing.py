@@ -11,7 +11,6 @@ Hot: `fault_of` runs once a request, over headers that are parsed already.
 """
 
 import re
-from collections.abc import Sequence
 
 from .refusals import BAD_CODING, BAD_HOST, BAD_TARGET, BAD_VERSION, HEAD_TOO_LARGE, Refusal
 
@@ -19,7 +18,7 @@ MAX_HEAD = 32 * 1024
 """Bytes of a request's target and headers, with four for what surrounds each of them."""
 MAX_HEADERS = 100
 
-Headers = Sequence[tuple[bytes, bytes]]
+Headers = list[tuple[bytes, bytes]]
 
 _HOST = re.compile(
     rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]{2,45}(?:%25[A-Za-z0-9._~-]{1,32})?\])"
@@ -29,18 +28,27 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*)", re.IGNORECASE)
 
 
 def fault_of(version: str, target: bytes, headers: Headers) -> Refusal | None:
-    """What is wrong with a request's head, None where nothing is. Names are in lower case."""
-    if len(headers) > MAX_HEADERS:
+    """
+    What is wrong with a request's head, None where nothing is. Names are in lower case.
+
+    Headers whose names hold an underscore are taken out: some servers read `X_Forwarded_For` as
+    the header with hyphens, so a proxy that cleans the one lets the other pass.
+    """
+    names = [name for name, _ in headers]
+    if len(names) > MAX_HEADERS:
         return HEAD_TOO_LARGE
-    hosts = [value for name, value in headers if name == b"host"]
-    codings = [value for name, value in headers if name == b"transfer-encoding"]
-    if (codings or version != "1.1") and (told := _fault_of_coding(version, codings)) is not None:
-        return told
-    if not hosts and version == "1.0":
-        hosts.append(b"")  # lawful then, and how load balancers ask for our health
-    if len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:
-        return BAD_HOST
-    return _fault_of_target(target, hosts[0])
+    if b"_" in b"".join(names):
+        headers[:] = [header for header in headers if b"_" not in header[0]]
+        names = [name for name, _ in headers]
+    told = None
+    if version != "1.1" or b"transfer-encoding" in names:
+        told = _fault_of_coding(version, headers)
+    hosts = names.count(b"host")
+    # An older client need not name its host: load balancers ask for our health like that.
+    if hosts != 1 and (hosts or version == "1.1"):
+        return told or BAD_HOST
+    host = headers[names.index(b"host")][1].rstrip(b" \t") if hosts else b""
+    return told or _fault_of_address(target, host)
 
 
 def size_of(target: bytes, headers: Headers) -> int:
@@ -48,26 +56,21 @@ def size_of(target: bytes, headers: Headers) -> int:
     return len(target) + 4 + sum([len(name) + len(value) + 4 for name, value in headers])
 
 
-def without_lookalikes(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """
-    Without names that hold an underscore: some servers read `X_Forwarded_For` as the header with
-    hyphens, so a proxy that cleans the one lets the other pass.
-    """
-    return [header for header in headers if b"_" not in header[0]]
-
-
-def _fault_of_coding(version: str, codings: Sequence[bytes]) -> Refusal | None:
+def _fault_of_coding(version: str, headers: Headers) -> Refusal | None:
     if version not in {"1.0", "1.1"}:
         return BAD_VERSION
+    codings = [value for name, value in headers if name == b"transfer-encoding"]
     if not codings:
         return None
-    is_plain = len(codings) == 1 and codings[0].strip(b" \t").lower() == b"chunked"
+    is_plain = len(codings) == 1 and codings[0].rstrip(b" \t").lower() == b"chunked"
     return None if is_plain and version == "1.1" else BAD_CODING
 
 
-def _fault_of_target(target: bytes, host: bytes) -> Refusal | None:
-    if target[:1] == b"/":
-        return BAD_TARGET if b"#" in target else None
+def _fault_of_address(target: bytes, host: bytes) -> Refusal | None:
+    if _HOST.fullmatch(host) is None:
+        return BAD_HOST
+    if target[:1] == b"/" and b"#" not in target:
+        return None
     found = _ABSOLUTE.fullmatch(target)
     is_of_host = found is not None and found[1].lower() == host.lower()
     return None if is_of_host else BAD_TARGET

@@ -16,7 +16,6 @@ from typing import Any
 
 import httptools
 import structlog
-from starlette.types import ASGIApp
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -25,7 +24,7 @@ from ..pipeline import ON_HANG_UP
 from ..telemetry.ulid import ulid
 from .backlog import Backlog
 from .bounds import FRAMING_OF_A_BYTE, MAX_AHEAD, MAX_AHEAD_BYTES, Bounds, Wait
-from .framing import MAX_HEAD, fault_of, size_of, without_lookalikes
+from .framing import MAX_HEAD, fault_of, size_of
 from .half_close import COMMENT, INTERIM, Probe
 from .refusals import (
     HEAD_TOO_LARGE,
@@ -36,6 +35,9 @@ from .refusals import (
     TOO_MUCH_FRAMING,
     Refusal,
 )
+
+_TOO_EARLY = 0.002
+"""Seconds by which uvloop may fire early, since it counts whole milliseconds."""
 
 _log = structlog.stdlib.get_logger("lockgate.server")
 
@@ -59,6 +61,9 @@ class Connection(HttpToolsProtocol):
         self._on_hang_up: Callable[[], None] | None = None
         self._answering: RequestResponseCycle | None = None
         self._wait: Wait | None = None
+        self._patience = bounds.patience
+        self._due = self._fires = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._backlog: Backlog
         self._probe: Probe | None = None
         self._refusal: Refusal | None = None
@@ -66,8 +71,7 @@ class Connection(HttpToolsProtocol):
         self._is_deaf = False
         self._has_begun = False
         self._in_head = True
-        self._has_lookalikes = False
-        self._head = self._framing = self._piece = self._ahead = 0
+        self._head = self._framing = self._bodied = self._piece = self._ahead = 0
 
     # The socket
 
@@ -96,11 +100,14 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._refusal or MALFORMED)
             return
-        self._check_amounts()
-        if not self._is_answering():
-            self._await(self._client_owes())
-        elif self._wait is not None:
-            self._await(None)
+        if not self._in_head or self.pipeline or self._head > MAX_HEAD:
+            self._check_amounts()
+        answering = self._answering
+        wait = None
+        if answering is None or answering.response_complete:
+            wait = self._client_owes()
+        if wait is not self._wait:
+            self._await(wait)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client says no more. It may still be reading, or be gone: only a write tells."""
@@ -119,7 +126,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or was closed."""
-        self._await(None)
+        if self._timer is not None:
+            self._timer.cancel()
         self._backlog.close()
         self.pipeline.clear()
         if (answering := self._answering) is not None and not answering.response_complete:
@@ -140,32 +148,23 @@ class Connection(HttpToolsProtocol):
         self._has_begun = True
         self.scope["state"][ON_HANG_UP] = self._tell
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; what comes after a body is not one of those that were checked."""
-        if not self._in_head:
-            return
-        if b"_" in name:
-            self._has_lookalikes = True
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """The head is whole; if nothing is wrong with it, the request begins to be answered."""
-        self._in_head = False
-        self._framing = 0
         if (fault := self._fault()) is not None:
             self._refusal = fault
             raise _Refused
-        if self._has_lookalikes:
-            self._has_lookalikes = False
-            self.headers[:] = without_lookalikes(self.headers)
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answering = self.cycle
+        self.headers = []  # what comes after the body is not one of those that were checked
+        self._in_head, self._framing, self._bodied = False, 0, 0
         # After either of these the client may say anything or nothing, and neither is a request.
         if self.expect_100_continue or self.parser.should_upgrade():
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        self._framing = max(0, self._framing - (1 + FRAMING_OF_A_BYTE) * len(body))
+        self._bodied += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -175,17 +174,14 @@ class Connection(HttpToolsProtocol):
 
     # The answer
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
-        self._answering = cycle
-        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
-
     def on_response_complete(self) -> None:
         """It is the next request's turn, or the client's."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._backlog.watch()
         elif self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())  # type: ignore[arg-type]
+            self._answering, app = self.pipeline.pop()
+            self._start_asgi_task(self._answering, app)
         elif self._last_words is not None:
             self._say(self._last_words)
         else:
@@ -216,19 +212,32 @@ class Connection(HttpToolsProtocol):
         return Wait.FIRST if self._answering is None else Wait.NEXT
 
     def _await(self, wait: Wait | None) -> None:
-        """Bound the wait; one for the same thing goes on as it is."""
-        if wait is self._wait:
-            return
+        """
+        Bound the wait for something else than before.
+
+        A timer that runs already is left to run, and looks at the clock when it fires: nearly
+        every request comes before that, and a timer for each would cost more than all checks.
+        """
         self._wait = wait
-        self._unset_keepalive_if_required()
-        if wait is not None:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self._bounds.patience(wait), self._waited
-            )
+        if wait is None:
+            return
+        self._due = self.loop.time() + self._patience[wait]
+        if self._timer is None or self._fires > self._due:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._fires = self._due
+        self._timer = self.loop.call_at(self._due, self._waited)
 
     def _waited(self) -> None:
-        self.timeout_keep_alive_task = None
-        if self._wait is Wait.HEAD:
+        self._timer = None
+        if self._wait is None:
+            return
+        if self.loop.time() < self._due - _TOO_EARLY:
+            self._arm()
+        elif self._wait is Wait.HEAD:
             self._refuse(HEAD_TOO_SLOW)
         else:
             self._close()
@@ -255,8 +264,12 @@ class Connection(HttpToolsProtocol):
         if self._in_head:
             if self._head > MAX_HEAD and self._has_begun:
                 self._refuse(HEAD_TOO_LARGE)
-        elif self._framing > MAX_HEAD:
-            self._refuse(TOO_MUCH_FRAMING)
+        else:
+            excess = self._framing - (1 + FRAMING_OF_A_BYTE) * self._bodied
+            if excess < 0:
+                self._framing = self._bodied = 0
+            elif excess > MAX_HEAD:
+                self._refuse(TOO_MUCH_FRAMING)
         if self.pipeline:
             self._ahead += self._piece
             if self._ahead > MAX_AHEAD_BYTES:
