@@ -7,6 +7,7 @@ One gateway serves many tests, each of which leaves it as it was: `Aftermath` sa
 import asyncio
 import json
 import os
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ PRICE: Json = {"input": 1, "output": 2}
 
 AT_LENGTH = "AT_LENGTH" in os.environ
 """Whether tests shall run at the size that FAILURES.md gives them, which takes minutes."""
+
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 _numbers = count()
 
@@ -197,6 +200,18 @@ class Bench:
         lines = found()
         return [lines[each] for each in wanted]
 
+    def rows(self, told: Sequence[Told]) -> list[Json]:
+        """The ledger's rows of those requests, in their order; of the last thousand that it has."""
+
+        def found() -> dict[str, Json]:
+            page = self.get("/admin/v1/ledger", limit=1000)["data"]
+            return {each["request_id"]: each for each in page}
+
+        wanted = [each.id for each in told]
+        until(lambda: found().keys() >= set(wanted), within=PATIENCE)
+        rows = found()
+        return [rows[each] for each in wanted]
+
     def alerts(self, provider: str) -> list[str]:
         """What its operator was told of a provider, as soon as there is anything."""
 
@@ -272,21 +287,26 @@ def bench(
     config: Json | None = None,
     *,
     names: str = "abc",
-    aliases: Mapping[str, str] = MappingProxyType({}),
+    aliases: Mapping[str, str] = NONE,
+    urls: Mapping[str, str] = NONE,
+    contexts: Mapping[str, ssl.SSLContext] = NONE,
     health: Json = FORGETTING,
 ) -> Iterator[Bench]:
     """
     A gateway before an upstream of each name. A model of an upstream's name leads to it alone,
-    `gone` to nobody, `far` to the first by way of the line. `aliases` are more providers, before
-    upstreams that there are; `config` changes sections, by name.
+    `far` to the first by way of the line, `gone` to nobody. `contexts` are more upstreams, which
+    speak TLS, `aliases` more providers before upstreams that there are, and `urls` more before
+    anything; `config` changes sections, by name.
     """
     with ExitStack() as stack:
         stage = stack.enter_context(Stage())
         upstreams = {name: Upstream(stage) for name in names}
+        upstreams |= {name: Upstream(stage, context=each) for name, each in contexts.items()}
         line = stage.shape(upstreams[names[0]].server.port)
-        urls = {name: each.url for name, each in upstreams.items()} | {"far": line.url}
-        urls |= {alias: upstreams[name].url for alias, name in aliases.items()}
-        settings = configuration(folder, urls) | {"health": health}
+        addresses = {name: each.url for name, each in upstreams.items()}
+        addresses |= {alias: upstreams[name].url for alias, name in aliases.items()}
+        addresses |= {"far": line.url, "gone": nowhere(), **urls}
+        settings = configuration(folder, addresses) | {"health": health}
         for section, more in (config or {}).items():
             settings[section] = {**settings.get(section, {}), **more}
         _put_prices(settings)
@@ -294,12 +314,16 @@ def bench(
         yield Bench(process, stage, upstreams, line)
 
 
+def nowhere() -> str:
+    """An address where nobody listens."""
+    return f"http://127.0.0.1:{refusing_port()}"
+
+
 def configuration(folder: Path, urls: dict[str, str]) -> Json:
     """What all of them are configured as."""
-    gone = f"http://127.0.0.1:{refusing_port()}"
     providers = {
         name: vllm(url, api_key=credential(name), max_concurrency=PLACES)
-        for name, url in {**urls, "gone": gone}.items()
+        for name, url in urls.items()
     }
     return {
         "providers": providers,

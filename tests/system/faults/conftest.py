@@ -4,15 +4,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.faults.bench import PATIENT, Aftermath, Bench, bench, model
+from tests.system.faults.bench import PATIENT, Aftermath, Bench, bench, model, nowhere
 from tests.system.world import Json
 
 BRISK: Json = {"timeouts": {"first_content": PATIENT, "stall": PATIENT}}
 """For upstreams that do not answer; an attempt at another has its own time."""
+NOWHERE = {"gone-2": nowhere(), "gone-3": nowhere(), "nameless": "http://nowhere.invalid:80"}
 MODELS = {
     "ab": model("a", "b"),
     "abc": model("a", "b", "c"),
-    "gone-a": model("gone", "a"),
+    "one-gone": model("gone", "a", "b"),
+    "two-gone": model("gone", "gone-2", "a"),
+    "all-gone": model("gone", "gone-2", "gone-3"),
+    "nameless-a": model("nameless", "a"),
     "far-b": model("far", "b"),
     "brisk": model("a", **BRISK),
     "brisk-ab": model("a", "b", **BRISK),
@@ -24,7 +28,7 @@ MODELS = {
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """One gateway for all tests that need no other. Its health forgives what they have done."""
-    with bench(tmp_path_factory.mktemp("faults"), {"models": MODELS}) as made:
+    with bench(tmp_path_factory.mktemp("faults"), {"models": MODELS}, urls=NOWHERE) as made:
         assert all(each.is_whole for each in made.ask_both("abc"))
         yield made
         assert made.every_place_is_free()

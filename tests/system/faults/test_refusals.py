@@ -117,12 +117,12 @@ def test_19_an_empty_account_is_no_rate_limit(wary: Bench) -> None:
     first = wary.ask("quota")
     others = [wary.ask(each) for each in ("quota", "quota-too", "quota-b")]
 
-    assert (first.status, first.code) == (503, "upstream_quota_exhausted")
-    assert first.headers["x-should-retry"] == "false"
-    assert TOLD not in first.text
-    assert [each.status for each in others] == [503, 503, 200]
+    for each in (first, *others[:2]):
+        assert (each.status, each.code) == (503, "upstream_quota_exhausted")
+        assert each.headers["x-should-retry"] == "false"
+        assert TOLD not in each.text
+    assert others[2].is_whole
     assert wary.a.asked == 1  # the credential is left alone, whatever it is shown for
-    assert int(others[0].headers["retry-after"]) > LONG
     assert wary.alerts("quota") == ["upstream_quota_exhausted"]
 
 
@@ -218,7 +218,8 @@ def test_22_a_credential_that_is_refused_is_left_alone_and_never_the_clients(
     assert first.headers["x-should-retry"] == "false"
     assert "www-authenticate" not in first.headers
     assert all(each.is_whole and each.attempts == 1 for each in taken_over)
-    assert (another.status, another.code) == (503, "no_healthy_upstream")
+    assert (another.status, another.code) == (502, "upstream_auth_error")
+    assert another.attempts == 0
     assert wary.a.asked == 1
     assert wary.a.server.requests[0].headers["authorization"] == f"Bearer {key}"
     assert wary.alerts(name) == ["upstream_auth_error"]

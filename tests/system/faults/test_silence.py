@@ -31,6 +31,8 @@ def test_05_06_07_never_answers_is_somebody_elses_after_its_time(
         if stream != ("whole" in name or "part" in name) or name[:2] in {"05", "06"}
     ]
     world.a.says_each(SILENT_STARTS)
+    counter = 'lockgate_ambiguous_retries_total{target="a/demo-model"}'
+    before = world.gateway.metrics().get(counter, 0)
     began = time.monotonic()
 
     told = world.ask_cases("brisk-ab", cases, stream=stream)
@@ -42,6 +44,7 @@ def test_05_06_07_never_answers_is_somebody_elses_after_its_time(
         assert [one["error"] for one in record["attempts"]] == ["upstream_timeout", None], case
         assert record["attempts"][0]["ms"] >= PATIENT * 990  # timers may fire a little early
     assert world.a.asked == world.b.asked == len(cases)
+    assert world.gateway.metrics()[counter] == before + len(cases)
 
 
 def test_05_never_answers_and_nobody_else_does_is_a_gateways_timeout(world: Bench) -> None:
