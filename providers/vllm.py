@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 from pydantic import Field
 
 from gateway.contract.continuation import Continuation, Said
+from gateway.contract.network import Network
 from gateway.contract.provider import Body, Operation, Target, UpstreamRequest
 
 from .continuing import continuation
@@ -38,6 +39,7 @@ class VLLM(Compatible[VLLMSettings]):
     """A vLLM server, of this version or an older one."""
 
     Settings = VLLMSettings
+    network: ClassVar[Network] = "private"
     health_path: ClassVar[str] = "/health"
 
     def encode(self, operation: Operation, body: Body, target: Target) -> UpstreamRequest:

@@ -12,13 +12,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from .concurrency import AdaptiveSettings, QueueSettings
 from .continuation import Continuation, Said
 from .errors import ProviderError
+from .network import Network, is_public
 from .probes import ProbeSettings
+from .timeouts import TimeoutSettings
 
 Operation = Literal["chat", "completion", "embedding"]
 Body = Mapping[str, Any]
@@ -38,6 +41,12 @@ class ProviderSettings(BaseModel):
     api_key: SecretStr = Field(
         default=SecretStr(""), description="The credential; empty sends none."
     )
+    network: Network | None = Field(
+        default=None,
+        description="Where it may be: the name of a `public` one must not have a private address, "
+        "`private` may be anywhere. Default: `private` for `vllm`, and where `base_url` has an "
+        "address or a name of the local network; else `public`.",
+    )
     max_concurrency: int | None = Field(
         default=None,
         gt=0,
@@ -50,13 +59,15 @@ class ProviderSettings(BaseModel):
     adaptive: AdaptiveSettings | None = Field(
         default=None, description="Let the limit find itself, up to `max_concurrency`."
     )
+    timeouts: TimeoutSettings = Field(
+        default=TimeoutSettings(), description="For models that say nothing else."
+    )
     probe: ProbeSettings | None = Field(
         default=None, description="Ask the server itself how it is. Default: requests find out."
     )
     on_hang_up: Literal["abort", "drain"] = Field(
         default="abort",
-        description="When a client hangs up on a stream that has begun: close the upstream, or "
-        "read on to learn the usage.",
+        description="When a client hangs up: close the upstream, or read on to learn the usage.",
     )
     drain_timeout: float = Field(
         default=30.0, gt=0, description="Seconds that `on_hang_up: drain` may read on."
@@ -65,8 +76,8 @@ class ProviderSettings(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
+        if not value.startswith(("http://", "https://")) or not urlsplit(value).hostname:
+            raise ValueError("must start with http:// or https:// and name a host")
         return value.rstrip("/").removesuffix("/v1")
 
     @model_validator(mode="after")
@@ -189,6 +200,8 @@ class Provider(ABC, Generic[S]):
     Settings: type[S]
     operations: ClassVar[frozenset[Operation]]
     needs_credential: ClassVar[bool] = False
+    network: ClassVar[Network] = "public"
+    """Where upstreams of this kind usually are."""
     health_path: ClassVar[str] = "/v1/models"
     """What a probe asks for, after the server's root."""
     recorded_headers: ClassVar[tuple[str, ...]] = ()
@@ -197,6 +210,8 @@ class Provider(ABC, Generic[S]):
     def __init__(self, name: str, settings: S) -> None:
         self.name = name
         self.settings = settings
+        self.is_public = is_public(settings.base_url, settings.network, self.network)
+        """Whether its host may only have public addresses."""
 
     @property
     def is_active(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx
 
 from ..contract.errors import (
+    ProviderBlocked,
     ProviderBusy,
     ProviderDisconnected,
     ProviderError,
@@ -25,6 +26,8 @@ from ..contract.errors import (
     ProviderUnreachable,
 )
 from ..contract.provider import UpstreamRequest
+from .decoding import Decoded, encoding_of
+from .dialler import AddressBlocked
 from .transport import UpstreamSettings
 
 MAX_URLS = 1024
@@ -105,26 +108,34 @@ class Upstream:
         self,
         request: UpstreamRequest,
         *,
+        public: bool,
         headers: tuple[tuple[bytes, bytes], ...] = (),
         connect_timeout: float | None = None,
     ) -> "_Sending":
         """
         POST once; `async with` yields the answer as soon as its headers are there.
 
-        `headers` go out beside the request's own. `connect_timeout` is in seconds; how long
-        the answer may take is `Deadline`'s to say. Leaving the block frees the connection.
+        `public` is the provider's `is_public`. `headers` go out beside the request's own.
+        `connect_timeout` is in seconds; how long the answer may take is `Deadline`'s to say.
+        Leaving the block frees the connection.
 
         Entering raises:
+            ProviderBlocked: `public`, and the host has a private address; nothing was sent.
+            ProviderBusy: there is no room for a connection; nothing was sent.
             ProviderUnreachable: nothing was sent.
             ProviderDisconnected: sent, and the connection ended before an answer.
-            ProviderGarbled: what came is not HTTP/1.1, has no body, or is compressed.
+            ProviderGarbled: what came is not HTTP/1.1, has no body, or is compressed in a way
+                that is not known here.
         """
         return _Sending(
             self._transport,
             self._parsed(request.url),
             (_IDENTITY, *request.headers, *headers),
             request.content,
-            {"timeout": {"connect": connect_timeout, "pool": self._pool_timeout}},
+            {
+                "timeout": {"connect": connect_timeout, "pool": self._pool_timeout},
+                "public": public,
+            },
         )
 
     async def aclose(self) -> None:
@@ -163,6 +174,11 @@ class _Sending:
         )
         self._stream: httpx.AsyncByteStream | None = None
 
+    @property
+    def sent(self) -> bool:
+        """Whether anything may have gone out; a transport that does not tell has sent it."""
+        return bool(self._request.extensions.get("sent", True))
+
     async def __aenter__(self) -> UpstreamAnswer:
         try:
             response = await self._transport.handle_async_request(self._request)
@@ -172,12 +188,12 @@ class _Sending:
         assert isinstance(stream, httpx.AsyncByteStream)
         try:
             headers = _lower(response.headers.raw)
-            _refuse_unreadable(response.status_code, headers)
+            chunks = _readable(response.status_code, headers, aiter(stream))
         except BaseException:
             await stream.aclose()
             raise
         self._stream = stream
-        return UpstreamAnswer(response.status_code, headers, aiter(stream))
+        return UpstreamAnswer(response.status_code, headers, chunks)
 
     async def __aexit__(
         self,
@@ -198,21 +214,25 @@ def _lower(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-def _refuse_unreadable(status: int, headers: Mapping[str, str]) -> None:
+def _readable(
+    status: int, headers: dict[str, str], chunks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """The body as it was meant; what `headers` said of its packing is taken out of them."""
     if status in _BODILESS:
         raise ProviderGarbled("an answer without a body", code="upstream_protocol_error")
-    if headers.get("content-encoding", "identity").lower() not in ("identity", ""):
-        raise ProviderGarbled("a compressed body", code="upstream_unexpected_encoding")
+    if "content-encoding" not in headers:
+        return chunks
+    encoding = encoding_of(headers.pop("content-encoding"))
+    if not encoding:
+        return chunks
+    headers.pop("content-length", None)
+    return Decoded(chunks, encoding)
 
 
 def _named(error: httpx.HTTPError) -> ProviderError:
     """What a transport's error means; the text is ours or the kernel's, never a header's."""
     told = f"{type(error).__name__}: {error}"
     match error:
-        case httpx.ConnectError() if isinstance(error.__cause__, ssl.SSLError):
-            failed = ProviderUnreachable(told, code="upstream_tls_error")
-            failed.status = 502
-            return failed
         case httpx.ReadTimeout() | httpx.WriteTimeout():
             return ProviderTimedOut(told)
         case httpx.NetworkError() if not isinstance(error, httpx.ConnectError):
@@ -221,5 +241,16 @@ def _named(error: httpx.HTTPError) -> ProviderError:
             return ProviderGarbled(told, code="upstream_protocol_error")
         case httpx.PoolTimeout():  # ours: the upstream has done nothing wrong
             return ProviderBusy(told)
-        case _:  # ConnectError, ConnectTimeout, and what could not be sent at all
-            return ProviderUnreachable(told)
+        case _:
+            return _unsent(error, told)
+
+
+def _unsent(error: httpx.HTTPError, told: str) -> ProviderError:
+    """ConnectError, ConnectTimeout, and what could not be sent at all."""
+    if isinstance(error, AddressBlocked):
+        return ProviderBlocked(told)
+    if not isinstance(error.__cause__, ssl.SSLError):
+        return ProviderUnreachable(told)
+    failed = ProviderUnreachable(told, code="upstream_tls_error")
+    failed.status = 502
+    return failed

@@ -24,7 +24,7 @@ Dial = Callable[[Lost, float], Awaitable[Connection]]
 """
 Opens a connection within so many seconds; the callback is the connection's `lost`.
 
-Raises `httpx.ConnectError` or `httpx.ConnectTimeout`.
+Raises `httpx.ConnectError`, `httpx.ConnectTimeout` or, where there is no room, `httpx.PoolTimeout`.
 """
 
 

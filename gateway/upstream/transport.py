@@ -13,14 +13,18 @@ Hot: `handle_async_request` once an attempt, `_Body.__anext__` once a chunk.
 import asyncio
 import re
 import ssl
+import time
 from pathlib import Path
-from typing import Any, Self
+from random import Random
+from typing import Self
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
 from .connection import READ_SIZE, Connection
+from .dialler import Dialler, Origin
 from .pool import Lost, Pool
+from .resolver import Resolver
 
 _PORTS = {b"http": 80, b"https": 443}
 _OWN = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive"))
@@ -35,6 +39,15 @@ class UpstreamSettings(BaseModel):
 
     connect_timeout: float = Field(
         default=5.0, gt=0, description="Seconds for name resolution, TCP and TLS together."
+    )
+    resolve_timeout: float = Field(
+        default=2.0, gt=0, description="Seconds of them for name resolution."
+    )
+    resolve_stale: float = Field(
+        default=300.0,
+        ge=0,
+        description="Seconds that the last good addresses of a name are used while it can not be "
+        "resolved.",
     )
     pool_timeout: float = Field(
         default=5.0, gt=0, description="Seconds to wait for a connection while all are in use."
@@ -59,20 +72,26 @@ class RelayTransport(httpx.AsyncBaseTransport):
     Sends requests over one pool per origin.
 
     `request.extensions["timeout"]` may hold `connect` and `pool` in seconds, else the
-    settings' hold. `context` replaces the TLS settings made from `ca_file`. To be made and used in
-    one running loop.
+    settings' hold; `extensions["public"]` says that the host's addresses must belong to the
+    public internet, and `extensions["sent"]` afterwards whether anything went out. `context`
+    replaces the TLS settings made from `ca_file`, `dialler` how connections are opened. To be used
+    in one running loop.
 
     Raises:
         OSError, ssl.SSLError: `ca_file` cannot be read.
     """
 
     def __init__(
-        self, settings: UpstreamSettings, *, context: ssl.SSLContext | None = None
+        self,
+        settings: UpstreamSettings,
+        *,
+        context: ssl.SSLContext | None = None,
+        dialler: Dialler | None = None,
     ) -> None:
         self._settings = settings
         self._context = context if context is not None else _verifying(settings.ca_file)
-        self._pools: dict[tuple[bytes, bytes, int | None], Pool] = {}
-        self._buffer = bytearray(READ_SIZE)
+        self._dialler = dialler if dialler is not None else _dialler(settings)
+        self._pools: dict[tuple[bytes, bytes, int | None, bool], Pool] = {}
         self._closed = False
 
     @property
@@ -102,9 +121,10 @@ class RelayTransport(httpx.AsyncBaseTransport):
             httpx.ReadError: the connection ended before an answer.
             httpx.RemoteProtocolError: the answer is not HTTP/1.1.
         """
+        request.extensions["sent"] = False
         body = await _content(request)
         head = _head(request, len(body))
-        pool = self._pool(request.url)
+        pool = self._pool(request.url, public=request.extensions.get("public", False))
         timeout = request.extensions.get("timeout", {})
         connect_timeout = timeout.get("connect") or self._settings.connect_timeout
         connection = await pool.take(
@@ -112,6 +132,7 @@ class RelayTransport(httpx.AsyncBaseTransport):
             pool_timeout=timeout.get("pool") or self._settings.pool_timeout,
         )
         bodiless = request.method == "HEAD"
+        request.extensions["sent"] = True
         try:
             try:
                 await connection.exchange(head, body, bodiless=bodiless)
@@ -133,28 +154,27 @@ class RelayTransport(httpx.AsyncBaseTransport):
         for pool in self._pools.values():
             await pool.aclose()
 
-    def _pool(self, url: httpx.URL) -> Pool:
-        origin = (url.raw_scheme, url.raw_host, url.port)
-        pool = self._pools.get(origin)
+    def _pool(self, url: httpx.URL, *, public: bool) -> Pool:
+        # A connection whose address nobody checked is not for those that want it checked.
+        key = (url.raw_scheme, url.raw_host, url.port, public)
+        pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[origin] = self._new_pool(url)
+            pool = self._pools[key] = self._new_pool(url, public=public)
         return pool
 
-    def _new_pool(self, url: httpx.URL) -> Pool:
+    def _new_pool(self, url: httpx.URL, *, public: bool) -> Pool:
         if self._closed:
             raise httpx.ConnectError("the transport is closed")
         if url.raw_scheme not in _PORTS or not url.raw_host:
             raise httpx.UnsupportedProtocol("an upstream's URL starts with http:// or https://")
-        host = url.raw_host.decode("ascii")
         port = _PORTS[url.raw_scheme] if url.port is None else url.port
         if not 0 < port < 65536:
             raise httpx.UnsupportedProtocol("an upstream's port is between 1 and 65535")
         context = self._context if url.raw_scheme == b"https" else None
+        origin = Origin(url.raw_host.decode("ascii"), port, context, public)
 
         async def dial(lost: Lost, timeout: float) -> Connection:  # noqa: ASYNC109 - the type's
-            made = Connection(buffer=self._buffer, lost=lost)
-            await _dial(made, (host, port), context=context, within=timeout)
-            return made
+            return await self._dialler.dial(origin, lost, timeout)
 
         return Pool(
             dial,
@@ -190,27 +210,6 @@ class _Body(httpx.AsyncByteStream):
             self._pool.give_back(connection)
 
 
-async def _dial(
-    made: Connection, address: tuple[str, int], *, context: ssl.SSLContext | None, within: float
-) -> None:
-    """Connect `made`; names are resolved off the loop, by the loop's own resolver."""
-    host, port = address
-    loop = asyncio.get_running_loop()
-    tls: dict[str, Any] = {} if context is None else {"ssl": context, "server_hostname": host}
-    try:
-        async with asyncio.timeout(within):
-            await loop.create_connection(lambda: made, host, port, **tls)
-    except TimeoutError as error:  # the kernel's own time-out too
-        made.close()
-        raise httpx.ConnectTimeout("no connection in time") from error
-    except (OSError, UnicodeError) as error:  # refused, no route, no such name, TLS
-        made.close()
-        raise httpx.ConnectError(f"no connection: {error}") from error
-    except BaseException:
-        made.close()
-        raise
-
-
 async def _content(request: httpx.Request) -> bytes:
     stream = request.stream
     if isinstance(stream, httpx.SyncByteStream):  # it is there, and needs no waiting for
@@ -240,6 +239,16 @@ def _head(request: httpx.Request, length: int) -> bytes:
     if head.count(b"\r") != breaks or head.count(b"\n") != breaks or b"\0" in head:
         raise httpx.LocalProtocolError("a header with a line break or NUL in it")
     return head + b"\r\n\r\n"
+
+
+def _dialler(settings: UpstreamSettings) -> Dialler:
+    resolver = Resolver(
+        timeout=settings.resolve_timeout,
+        stale=settings.resolve_stale,
+        clock=time.monotonic,
+        chance=Random(),  # noqa: S311 - nothing that it draws is a secret
+    )
+    return Dialler(resolver, bytearray(READ_SIZE))
 
 
 def _verifying(ca_file: Path | None) -> ssl.SSLContext:

@@ -36,7 +36,9 @@ def _request(provider: AnyProvider) -> httpx.Request:
     settings = provider.settings
     path = (settings.probe and settings.probe.path) or provider.health_path
     headers = ((b"accept-encoding", b"identity"), *provider.probe_headers())
-    return httpx.Request("GET", f"{settings.base_url}{path}", headers=headers)
+    extensions = {"public": provider.is_public}
+    url = f"{settings.base_url}{path}"
+    return httpx.Request("GET", url, headers=headers, extensions=extensions)
 
 
 async def _read(response: httpx.Response) -> None:

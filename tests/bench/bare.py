@@ -33,7 +33,7 @@ class Bare:
             return
         body = await _read(receive)
         request = UpstreamRequest(self._base_url + scope["path"], _HEADERS, body)
-        async with self._upstream.send(request) as answer:
+        async with self._upstream.send(request, public=False) as answer:
             headers = [
                 (name.encode(), value.encode())
                 for name, value in answer.headers.items()

@@ -15,6 +15,7 @@ from gateway.contract.errors import (
     InvalidRequest,
     LimitExceeded,
     PermissionDenied,
+    ProviderBlocked,
     ProviderError,
     ProviderRateLimited,
     ProviderRefused,
@@ -128,10 +129,10 @@ def test_what_an_upstream_said_is_relayed_only_where_it_tells_what_to_mend() -> 
     assert ProviderRejected("upstream text", status=400).message == "upstream text"
 
 
-def test_only_the_requests_own_fault_is_final() -> None:
+def test_only_the_requests_own_fault_and_a_suspicious_address_are_final() -> None:
     final = [each for each in ATTEMPT_ERRORS if each.retry is Retry.FINAL]
 
-    assert final == [ProviderRejected]
+    assert final == [ProviderRejected, ProviderBlocked]
 
 
 def test_an_error_may_be_given_a_more_precise_code() -> None:

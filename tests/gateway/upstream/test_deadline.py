@@ -204,7 +204,7 @@ async def test_05_accepts_but_never_answers_ends_the_sending_and_frees_the_conne
 
         async def work(deadline: Deadline):
             deadline.until(now() + 0.05, "upstream_timeout")
-            async with upstream.send(chat(server.origin)):
+            async with upstream.send(chat(server.origin), public=False):
                 pytest.fail("there was no answer")
 
         assert (await times_out(work)).code == "upstream_timeout"
@@ -223,7 +223,7 @@ async def test_08_stalls_mid_stream_ends_the_reading_and_frees_the_connection(
     async with faulty.serving(stalls) as server:
 
         async def work(deadline: Deadline):
-            async with upstream.send(chat(server.origin)) as answer:
+            async with upstream.send(chat(server.origin), public=False) as answer:
                 deadline.until(now() + 0.05, "upstream_stalled")
                 async for piece in answer:
                     got.append(piece)  # noqa: PERF401 - what came before the failure counts

@@ -125,3 +125,18 @@ async def test_a_real_server_is_asked_over_a_connection_that_is_kept() -> None:
         assert await ask(provider(base_url=f"http://127.0.0.1:{refusing_port()}")) is False
     finally:
         await transport.aclose()
+
+
+@pytest.mark.parametrize(("kind", "public"), [(VLLM, False), (OpenAI, True)])
+async def test_03_a_probe_says_whether_its_host_must_have_public_addresses(
+    kind: type[AnyProvider], *, public: bool
+) -> None:
+    seen: list[httpx.Request] = []
+
+    def answers(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200)
+
+    await asking(httpx.MockTransport(answers))(provider(kind, base_url="https://p.example.com"))
+
+    assert [each.extensions["public"] for each in seen] == [public]
