@@ -41,6 +41,7 @@ from .telemetry.redaction import Redaction
 from .telemetry.sink import LogSink
 from .upstream import RelayTransport, Upstream
 from .wiring.administration import administration_of, reloaded
+from .wiring.eviction import refuse_eviction
 from .wiring.gauges import watch, watch_queues
 from .wiring.probes import asking
 from .wiring.reload import Reload
@@ -96,7 +97,12 @@ class Gateway:
         self.pipeline.queues.configure(ready.providers)
         self._stores.keys.on_revoked(self._revoke)
         self.reload = Reload(loader, self, config, source)
-        self._status = GatewayStatus(self._health.states, self._stores.reachable, time.monotonic)
+        self._status = GatewayStatus(
+            self._health.states,
+            self._stores.reachable,
+            time.monotonic,
+            warnings=self._stores.warnings,
+        )
         surfaces = Surfaces(
             settings=settings,
             config=config,
@@ -144,12 +150,14 @@ class Gateway:
 
     def prepare(self) -> None:
         """
-        Look at the database before anything is served, so that a refusal is one line.
+        Look at the stores before anything is served, so that a refusal is one line.
 
         Raises:
-            SchemaRefused: its schema is not this version's.
+            SchemaRefused: the database's schema is not this version's.
+            StartRefused: this is production, and its Redis forgets limits when it is full.
         """
         asyncio.run(self._stores.prepare())
+        asyncio.run(refuse_eviction(self._settings))
 
     def patience(self) -> Patience:
         """How long a shutdown waits."""

@@ -111,6 +111,17 @@ class Redis:
         """
         await self._take(("PING",), None, within)
 
+    async def info(self, section: str, *, within: float | None = None) -> dict[str, str]:
+        """
+        What the server says of itself, within so many seconds or within the deadline.
+
+        Raises:
+            RedisError: it did not answer, or this user may not ask.
+        """
+        told: bytes = await self._take(("INFO", section), None, within or self._deadline)
+        lines = told.decode(errors="replace").splitlines()
+        return {name: value for name, _, value in (line.partition(":") for line in lines)}
+
     async def aclose(self) -> None:
         """Give up what is under way and close. Running anything afterwards fails."""
         self._closed = True

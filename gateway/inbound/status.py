@@ -11,6 +11,7 @@ class GatewayStatus:
     """
     Ready from the first contact with the stores until the shutdown begins. A store that fails
     later is the limits' policy's business, an upstream that fails never is a matter of readiness.
+    `warnings` are of stores that answer, and yet are not as they should be.
     """
 
     def __init__(
@@ -18,9 +19,12 @@ class GatewayStatus:
         targets: Callable[[], Mapping[str, TargetHealth]],
         stores: Callable[[], Mapping[str, bool]],
         clock: Callable[[], float],
+        *,
+        warnings: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._targets = targets
         self._stores = stores
+        self._warnings = warnings
         self._clock = clock
         self._started = clock()
         self._met: set[str] = set()
@@ -46,8 +50,9 @@ class GatewayStatus:
 
     def health(self) -> Health:
         """Everything, component by component."""
+        warnings = self._warnings()
         components = {
-            name: Component(status="up" if reachable else "down")
+            name: _store(warnings.get(name, "")) if reachable else Component(status="down")
             for name, reachable in self._stores().items()
         } | {f"target {name}": _shown(state) for name, state in self._targets().items()}
         is_whole = all(component.status == "up" for component in components.values())
@@ -57,6 +62,10 @@ class GatewayStatus:
             uptime=round(self._clock() - self._started, 3),
             components=components,
         )
+
+
+def _store(warning: str) -> Component:
+    return Component(status="degraded" if warning else "up", detail=warning)
 
 
 def _shown(target: TargetHealth) -> Component:

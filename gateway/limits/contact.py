@@ -11,6 +11,7 @@ from ..contract.errors import StoreUnavailable
 from ..redis import Redis
 from .breaker import Breaker
 from .counts import Counts
+from .eviction import Eviction
 
 PROBE = 1.0
 """Seconds that a probe may take."""
@@ -30,6 +31,7 @@ class Contact:
         self.in_doubt = False
         self.clock = clock
         self.breaker = Breaker(clock)
+        self.eviction = Eviction(redis, clock)
         self._redis = redis
         self._counts = counts
 

@@ -61,6 +61,8 @@ class Leases:
     async def open(self) -> None:
         """Reach the store, or note that it is out of reach, and begin."""
         await self._contact.probe()
+        if not self._contact.is_open:
+            await self._contact.eviction.look()
         self._connections = self._scripts.redis.connections
         self._task = asyncio.get_running_loop().create_task(self._tend())
         self._task.add_done_callback(_tell_of_death)
@@ -90,6 +92,7 @@ class Leases:
         if self._clock() - self._renewed >= self._settings.lease / 3:
             await self.renew()
         await self.sweep()
+        await self._contact.eviction.look()
         if self._contact.failures > failures:
             await self._contact.probe()  # without traffic nobody else would notice an outage
 

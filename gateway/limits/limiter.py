@@ -54,6 +54,11 @@ class Limiter(Protocol):
         """Whether the store is believed to answer."""
         ...
 
+    @property
+    def evicts(self) -> str:
+        """The policy by which a full store drops what it keeps; empty if it drops nothing."""
+        ...
+
     async def reserve(
         self,
         request_id: str,

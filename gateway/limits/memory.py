@@ -80,6 +80,11 @@ class MemoryLimiter:
         """Always: it is this process."""
         return True
 
+    @property
+    def evicts(self) -> str:
+        """It does not."""
+        return ""
+
     async def reserve(
         self,
         request_id: str,

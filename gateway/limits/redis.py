@@ -118,6 +118,10 @@ class RedisLimiter:
     def reachable(self) -> bool:
         return not self._contact.is_open
 
+    @property
+    def evicts(self) -> str:
+        return self._contact.eviction.policy
+
     async def reserve(
         self,
         request_id: str,

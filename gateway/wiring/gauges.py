@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ..health import Health
+from ..limits import Limiter
 from ..queueing import Queues
 from ..telemetry.metrics import Metrics
 from ..telemetry.sink import LogSink
@@ -95,14 +96,24 @@ def watch_queues(metrics: Metrics, queues: Queues) -> None:
     )
 
 
-def _watch_stores(metrics: Metrics, stores: Stores) -> None:
-    limiter, ledger = stores.limiter, stores.ledger
+def watch_limiter(metrics: Metrics, limiter: Limiter) -> None:
+    """Show what it has seen, and whether its store may forget."""
     metrics.watch(
         "lockgate_limiter_events_total",
         "What the limiter has seen.",
         lambda: [((name,), float(count)) for name, count in asdict(limiter.counts).items()],
         ("event",),
     )
+    metrics.watch(
+        "lockgate_redis_evicts",
+        "1 while Redis would drop limits when it is full: its maxmemory-policy is not noeviction.",
+        lambda: [((), float(bool(limiter.evicts)))],
+    )
+
+
+def _watch_stores(metrics: Metrics, stores: Stores) -> None:
+    ledger = stores.ledger
+    watch_limiter(metrics, stores.limiter)
     metrics.watch(
         "lockgate_idempotency_events_total",
         "What became of requests with an idempotency key, and of their answers.",

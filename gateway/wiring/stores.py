@@ -144,6 +144,12 @@ class Stores:
             states["redis"] = self.limiter.reachable
         return states
 
+    def warnings(self) -> Mapping[str, str]:
+        """By name, what is wrong with a store that answers."""
+        if not self.limiter.evicts:
+            return {}
+        return {"redis": f"drops limits when it is full: maxmemory-policy {self.limiter.evicts}"}
+
     @asynccontextmanager
     async def _following(self) -> AsyncIterator[None]:
         """Follow the feed: at once, or from when the database has been looked at."""

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from gateway.contract import errors
+from gateway.limits import MemoryLimiter
 from gateway.telemetry.metrics import OUTCOMES, Metrics
-from gateway.wiring.gauges import watch_health
+from gateway.wiring.gauges import watch_health, watch_limiter
 from tests.support.health import Clock, health_of
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
@@ -29,6 +30,7 @@ def rules() -> Iterator[dict[str, Any]]:
 def metrics() -> Metrics:
     metrics = Metrics(version="1", models=["m"], targets=["p/m"])
     watch_health(metrics, health_of("p/m", clock=Clock()))
+    watch_limiter(metrics, MemoryLimiter())
     return metrics
 
 

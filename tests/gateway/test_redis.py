@@ -126,6 +126,13 @@ async def test_a_ping_reaches_the_server(client: Redis) -> None:
     await client.ping(within=5)
 
 
+async def test_a_server_says_what_is_known_of_it(client: Redis) -> None:
+    told = await client.info("memory")
+
+    assert told["maxmemory_policy"] == "noeviction"
+    assert int(told["used_memory"]) > 0
+
+
 async def test_a_server_that_is_gone_is_an_error_and_its_return_is_noticed(
     server: RedisServer,
 ) -> None:

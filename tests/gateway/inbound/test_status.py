@@ -12,7 +12,13 @@ class World:
         self.stores = stores
         self.targets: dict[str, TargetHealth] = {}
         self.now = 50.0
-        self.status = GatewayStatus(lambda: self.targets, lambda: self.stores, lambda: self.now)
+        self.warnings: dict[str, str] = {}
+        self.status = GatewayStatus(
+            lambda: self.targets,
+            lambda: self.stores,
+            lambda: self.now,
+            warnings=lambda: self.warnings,
+        )
 
 
 def test_a_gateway_without_stores_is_ready_from_the_start() -> None:
@@ -34,6 +40,21 @@ def test_a_store_that_fails_after_the_first_contact_is_no_matter_of_readiness() 
 
     assert world.status.ready().ready
     assert world.status.health().status == "degraded"
+    assert world.status.health().components["redis"].status == "down"
+
+
+def test_65_a_store_that_answers_and_is_not_as_it_should_be_is_told_and_no_matter_of_readiness() -> (
+    None
+):
+    world = World(redis=True)
+    world.warnings["redis"] = "forgets"
+
+    told = world.status.health()
+    assert (told.status, told.components["redis"].status) == ("degraded", "degraded")
+    assert told.components["redis"].detail == "forgets"
+    assert world.status.ready().ready
+
+    world.stores["redis"] = False
     assert world.status.health().components["redis"].status == "down"
 
 

@@ -31,6 +31,7 @@ def test_the_limiter_the_ledger_and_the_stores_are_shown(
 ) -> None:
     assert samples["lockgate_limiter_events_total", "admitted"] == 1
     assert samples["lockgate_store_up", "database"] == 1
+    assert samples["lockgate_redis_evicts", ""] == 0
     assert samples["lockgate_key_look_ups_total", ""] == 0
     rows = samples["lockgate_ledger_rows_total", "new"]
     assert rows + (samples["lockgate_ledger_queued_bytes", ""] > 0) == 1
