@@ -71,10 +71,13 @@ class Memory(asyncio.Transport):
     def close(self) -> None:
         if not self._closing:
             self._closing = True
-            asyncio.get_running_loop().call_soon(self.lost, None)
+            if not self.unsent:
+                asyncio.get_running_loop().call_soon(self.lost, None)
 
     def abort(self) -> None:
         self.is_aborted = True
+        self.unsent = 0
+        self._closing = False
         self.close()
 
 
@@ -124,7 +127,7 @@ class Wire:
 
     async def settled(self) -> None:
         """Everything that can happen without more bytes has happened."""
-        for _ in range(200):
+        for _ in range(5000):
             await asyncio.sleep(0)
             if not any(task for task in self.state.tasks if not task.done()):
                 break
