@@ -22,7 +22,7 @@ import httpx
 from gateway.access import Key
 from tests.support.faulty import refusing_port
 from tests.support.toxic import Line, Toxic
-from tests.system.faults.upstreams import Stage, Upstream, fall_silent
+from tests.system.faults.upstreams import Stage, Upstream
 from tests.system.world import (
     FORGIVING,
     JWT_SECRET,
@@ -179,9 +179,11 @@ class Bench:
         bodies = [body(model, user=case, **fields) for case in cases]
         return dict(zip(cases, self.ask_all(bodies, at_once=at_once), strict=True))
 
-    def ask_all(self, bodies: Sequence[Json], *, at_once: int = 32) -> list[Told]:
-        """All of these; what each was told."""
-        told = asyncio.run(_ask_all(self.gateway.url, bodies, at_once))
+    def ask_all(
+        self, bodies: Sequence[Json], *, at_once: int = 32, pause: float = 0.0
+    ) -> list[Told]:
+        """All of these, each caller with a pause of up to so many seconds; what each was told."""
+        told = asyncio.run(_ask_all(self.gateway.url, bodies, at_once, pause))
         self.heard += told
         return told
 
@@ -236,24 +238,6 @@ class Bench:
             answer = client.get(url, params=query, headers=bearer(secret))
         return answer.raise_for_status().json()
 
-    def every_place_is_free(self) -> bool:
-        """Whether each upstream gets as many requests at once as it may have."""
-        for name, upstream in self.upstreams.items():
-            upstream.fresh()
-            upstream.says(fall_silent())
-            asyncio.run(self._fill(name, upstream))
-        return True
-
-    async def _fill(self, model: str, upstream: Upstream) -> None:
-        async with _client() as client, asyncio.TaskGroup() as tasks:
-            url = f"{self.gateway.url}/v1/chat/completions"
-            calls = [tasks.create_task(client.post(url, json=body(model))) for _ in range(PLACES)]
-            async with asyncio.timeout(PATIENCE):
-                while upstream.asked < PLACES:  # noqa: ASYNC110 - it is counted in a thread
-                    await asyncio.sleep(0.01)
-            for each in calls:
-                each.cancel()
-
 
 def body(model: str, **fields: Any) -> Json:
     """A chat that resembles no other."""
@@ -266,11 +250,13 @@ def _client() -> httpx.AsyncClient:
     return httpx.AsyncClient(headers=bearer(TENANT_KEY), verify=False, timeout=60, limits=limits)
 
 
-async def _ask_all(url: str, bodies: Sequence[Json], at_once: int) -> list[Told]:
+async def _ask_all(url: str, bodies: Sequence[Json], at_once: int, pause: float) -> list[Told]:
     free = asyncio.Semaphore(at_once)
+    chance = Random(len(bodies))
 
     async def ask(content: Json) -> Told:
         async with free:
+            await asyncio.sleep(pause * chance.random())
             answer = await client.post(f"{url}/v1/chat/completions", json=content)
         return Told(answer.status_code, answer.headers, answer.text)
 
@@ -371,13 +357,20 @@ class Aftermath:
         """
         bench = self._bench
         assert bench.gateway.process.poll() is None, bench.gateway.output[-2000:]
-        until(bench.gateway.is_idle, within=PATIENCE)
+        until(self._is_idle, within=PATIENCE)
         until(lambda: self._descriptors() <= self._held, within=PATIENCE)
         self._every_admitted_request_has_one_row()
         self._nothing_is_held_of_any_limit()
         self._no_secret_has_got_out()
         for name, upstream in bench.upstreams.items():
             assert not upstream.server.failures, (name, upstream.server.failures)
+
+    def _is_idle(self) -> bool:
+        """No request is under way, no provider's slot is taken, and nobody waits for one."""
+        told = self._bench.gateway.metrics()
+        held = ("lockgate_provider_in_flight", "lockgate_provider_waiting")
+        slots = [value for name, value in told.items() if name.startswith(held)]
+        return len(slots) >= 2 and not any(slots) and self._bench.gateway.is_idle()
 
     def _descriptors(self) -> int:
         pooled = self._bench.gateway.metrics()['lockgate_upstream_connections{state="open"}']

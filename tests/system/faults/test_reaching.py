@@ -9,6 +9,7 @@ from tests.support.faulty import Peer, self_signed
 from tests.system.faults.bench import Bench, Told, bench, credential, model
 from tests.system.faults.certificates import Authority
 from tests.system.faults.upstreams import Stage
+from tests.system.world import vllm
 
 FAULTS = (
     "another-name",
@@ -53,9 +54,16 @@ def wary(tmp_path_factory: pytest.TempPathFactory, plain: PlainText) -> Iterator
         "of-a-client": ours.vouch("of-a-client", use="clientAuth"),
     }
     with Stage() as stage:
-        urls = {"in-plain-text": f"https://127.0.0.1:{stage.listen(plain).port}"}
-        models = {f"{name}-a": model(name, "a") for name in (*FAULTS, "gone")}
-        config = {"models": models, "upstream": {"ca_file": str(ours.file)}}
+        port = stage.listen(plain).port
+        urls = {"in-plain-text": f"https://127.0.0.1:{port}"}
+        models = {f"{name}-a": model(name, "a") for name in (*FAULTS, "gone", "turned")}
+        models["turned"] = model("turned")
+        turned = vllm(f"http://localhost:{port}", network="public", api_key=credential("turned"))
+        config = {
+            "models": models,
+            "providers": {"turned": turned},
+            "upstream": {"ca_file": str(ours.file)},
+        }
         with bench(folder, config, names="a", urls=urls, contexts=contexts, health={}) as made:
             yield made
 
@@ -111,6 +119,20 @@ def test_02_a_name_that_does_not_exist_is_somebody_elses_answer(world: Bench) ->
 def _chat(number: int) -> dict[str, object]:
     message = {"role": "user", "content": "canary-prompt"}
     return {"model": "nameless-a", "messages": [message], "user": f"n{number}"}
+
+
+# Row 3
+
+
+def test_03_a_public_name_that_means_a_private_address_is_not_spoken_to(
+    wary: Bench, plain: PlainText
+) -> None:
+    for name in ("turned", "turned-a"):
+        told = wary.ask(name)
+        assert (told.status, told.code) == (502, "upstream_blocked_address")
+        assert (told.attempts, told.headers["x-should-retry"]) == (1, "false")
+    assert wary.a.asked == 0
+    assert credential("turned").encode() not in plain.heard
 
 
 # Row 4

@@ -69,10 +69,14 @@ class Stage:
 
 
 class Upstream:
-    """One upstream. `reply` decides what comes in answer to a request."""
+    """
+    One upstream. `reply` decides what comes in answer to a request; a connection without
+    another one is closed after `patience` seconds.
+    """
 
     def __init__(self, stage: Stage, *, context: ssl.SSLContext | None = None) -> None:
         self.reply: Callable[[Received], Reply] = sanely
+        self.patience: float | None = None
         self.server = stage.listen(self._play, context=context)
         self._stage = stage
 
@@ -100,7 +104,7 @@ class Upstream:
 
     def fresh(self) -> None:
         """As it was at first; whoever is still connected is cut off."""
-        self.reply = sanely
+        self.reply, self.patience = sanely, None
         self._stage.run(self._cut_off())
 
     async def _cut_off(self) -> None:
@@ -112,12 +116,21 @@ class Upstream:
         self.server.accepted = 0
 
     async def _play(self, peer: Peer) -> None:
-        while (received := await peer.request()) is not None:
+        received = await peer.request()
+        while received is not None:
             reply = self.reply(received)
             if not isinstance(reply, bytes):
                 await reply(peer)
                 return
             await peer.send(reply)
+            received = await self._another(peer)
+
+    async def _another(self, peer: Peer) -> Received | None:
+        try:
+            async with asyncio.timeout(self.patience):
+                return await peer.request()
+        except TimeoutError:
+            return None
 
 
 def sanely(received: Received) -> bytes:
