@@ -81,6 +81,7 @@ TABLE: list[tuple[GatewayError | ProviderError, int, str, str | None, bool]] = [
     (errors.ProviderTimedOut("theirs"), 504, "timeout", "upstream_timeout", False),
     (errors.ProviderDisconnected("theirs"), 502, SERVER, "upstream_disconnected", False),
     (errors.ProviderGarbled("theirs"), 502, SERVER, "upstream_invalid_event", False),
+    (errors.ProviderDiverged("theirs"), 502, SERVER, "upstream_diverged", False),
 ]  # fmt: skip
 CASES = pytest.mark.parametrize(
     ("error", "status", "kind", "code", "retry"),
