@@ -43,9 +43,7 @@ def test_a_store_that_fails_after_the_first_contact_is_no_matter_of_readiness() 
     assert world.status.health().components["redis"].status == "down"
 
 
-def test_65_a_store_that_answers_and_is_not_as_it_should_be_is_told_and_no_matter_of_readiness() -> (
-    None
-):
+def test_65_a_store_that_answers_and_forgets_is_told_of_and_no_matter_of_readiness() -> None:
     world = World(redis=True)
     world.warnings["redis"] = "forgets"
 
