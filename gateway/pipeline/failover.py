@@ -20,14 +20,17 @@ from ..contract.errors import (
     InvalidRequest,
     LimitExceeded,
     ProviderBusy,
+    ProviderDisconnected,
     ProviderError,
     ProviderRateLimited,
     ProviderRefused,
     ProviderTimedOut,
+    ProviderUnreachable,
     RequestExceedsLimit,
     Retry,
 )
 from ..pricing import ModelUnpriced
+from ..quarantine import Case
 from ..routing import Candidate, Route, plan, preferred_first
 from ..telemetry.record import AttemptRecord, Record
 from .account import Account
@@ -84,7 +87,9 @@ class Asker:
 class Failover:
     """Of one request at the targets of `route`."""
 
-    def __init__(self, asker: Asker, route: Route, terms: Terms, account: Account) -> None:
+    def __init__(
+        self, asker: Asker, route: Route, terms: Terms, account: Account, case: Case
+    ) -> None:
         self.answer: Answer | None = None
         self.serving: Candidate | None = None
         self._pipeline = asker.pipeline
@@ -93,6 +98,7 @@ class Failover:
         self._route = route
         self._terms = terms
         self._account = account
+        self._case = case
         self._retries = Retries(
             route.settings.retries,
             ends_at=terms.content_by,
@@ -110,7 +116,7 @@ class Failover:
         An answer with content, from the first of `queue` that gives one. It stays open.
 
         Raises:
-            GatewayError: a limit has no room for any of them.
+            GatewayError: a limit has no room for any of them, or they break down over it.
             ProviderError: none answered, or the one that did refused the request itself.
         """
         failure: GatewayError | ProviderError | None = None
@@ -122,14 +128,24 @@ class Failover:
                 failure = failure or refusal
             except ProviderError as error:
                 failure = error
+                if self._was_killed(error):
+                    await self._case.killed(candidate.provider.name)
                 if not self._retries.allow_another(candidate.name, error):
                     break
                 queue = queue or await self._next_round(error)
             else:
+                await self._case.answered(candidate.provider.name)
                 self.answer = self._resumable(answer)
                 return self.answer
         assert failure is not None, "the first of them was asked"
         raise self._final(failure)
+
+    def _was_killed(self, error: ProviderError) -> bool:
+        """Whether the upstream may have broken down over the request, before it said anything."""
+        last = self._record.attempts[-1:]
+        return isinstance(error, ProviderDisconnected | ProviderUnreachable) and any(
+            each.sent and each.status is None for each in last
+        )
 
     def _next(self, queue: deque[Candidate]) -> Candidate | None:
         """Any may be asked first; a retry draws on the budget of the target that receives it."""

@@ -15,6 +15,7 @@ from ..contract.errors import LedgerFull, ProviderBusy
 from ..contract.provider import Operation
 from ..health import Health
 from ..limits import Limiter, Plans
+from ..quarantine import Quarantine
 from ..queueing import Queues
 from ..routing import Candidate, Routes
 from ..telemetry.context import Contexts
@@ -42,6 +43,7 @@ class Tools:
     limiter: Limiter
     health: Health
     upstream: Upstream
+    quarantine: Quarantine
     contexts: Contexts
     observers: tuple[Observer, ...]
     chance: Random
@@ -61,6 +63,7 @@ class Pipeline:
         self.limiter = tools.limiter
         self.health = tools.health
         self.upstream = tools.upstream
+        self.quarantine = tools.quarantine
         self.chance = tools.chance
         self.clock = tools.clock
         self._ledger_is_full = tools.ledger_is_full
@@ -130,9 +133,8 @@ class Pipeline:
             ProviderBusy: no slot is free, or another request is finding out whether it works again.
         """
         if not self.queues.try_take(candidate.provider):
-            if waits_until is None:
-                raise ProviderBusy("all slots are taken")
-            await self.queues.take(candidate.provider, tenant, until=waits_until)
+            # An instant that has passed: refused at once, with the measured time to come back.
+            await self.queues.take(candidate.provider, tenant, until=waits_until or 0.0)
         if not self.health.admits(candidate.name):
             self.queues.give_back(candidate.provider)
             raise ProviderBusy("being probed")

@@ -22,6 +22,7 @@ from ..contract.errors import (
     ProviderAuthFailed,
     ProviderError,
     ProviderQuotaExhausted,
+    RequestQuarantined,
     UnknownModel,
 )
 from ..contract.provider import Operation
@@ -112,6 +113,8 @@ class Request:
                 return await self._answer_by(route, caller, call, asker)
             except (NoHealthyUpstream, ProviderError) as error:
                 failure = error
+            except RequestQuarantined:
+                raise
             except GatewayError as refusal:  # no room for the one that stands in
                 raise failure or refusal from None
             if (other := fallbacks.after(failure)) is None:
@@ -137,7 +140,9 @@ class Request:
         queue = deque(candidates(self._pipeline, route, call))
         if not queue:
             raise self._nobody(route, call)
-        account = await self._reserve(caller, route, call, queue)
+        case = self._pipeline.quarantine.case(caller.tenant, call.body)
+        account = await self._reserve(caller, route, call, queue)  # one round trip for both
+        await case.check()
         terms = Terms(
             self._pipeline.upstream,
             call,
@@ -148,7 +153,7 @@ class Request:
             max_output=account.lowered_cap,
             most=account.reckoning.most,
         )
-        self._failover = Failover(asker, route, terms, account)
+        self._failover = Failover(asker, route, terms, account, case)
         answer = await self._failover.first_answer(queue)
         self.record.first_content = self._pipeline.clock()
         return answer

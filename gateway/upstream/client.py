@@ -154,6 +154,10 @@ class Upstream:
         return parsed
 
 
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+"""Failures before anything was sent."""
+
+
 class _Sending:
     """One request on its way: from `__aenter__` on it owns a connection."""
 
@@ -176,13 +180,14 @@ class _Sending:
 
     @property
     def sent(self) -> bool:
-        """Whether anything may have gone out; a transport that does not tell has sent it."""
+        """Whether anything may have gone out, as the transport tells, else by how it failed."""
         return bool(self._request.extensions.get("sent", True))
 
     async def __aenter__(self) -> UpstreamAnswer:
         try:
             response = await self._transport.handle_async_request(self._request)
         except httpx.HTTPError as error:
+            self._request.extensions.setdefault("sent", not isinstance(error, _UNSENT))
             raise _named(error) from error
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)

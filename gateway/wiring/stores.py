@@ -6,6 +6,7 @@ database's feed. A library that takes long to load is loaded only where its stor
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
@@ -23,6 +24,7 @@ from ..ledger.ledger import Ledger
 from ..ledger.pruner import Pruner
 from ..limits import Books, Limiter, MemoryLimiter, PlanSettings
 from ..limits.keys import SHARDS, ledger_key, shard_of, tenant_prefix
+from ..quarantine import Book, MemoryBook, Quarantine
 from ..settings import Settings, StartRefused
 from ..store import schema
 from ..store.audit import AuditLog
@@ -80,10 +82,24 @@ class Stores:
         self._answers = _redis(settings, ANSWERS_DEADLINE)
         shelf = None if self._answers is None else _shelf(self._answers, config)
         self.idempotency = Idempotency(config.idempotency, shelf=shelf)
+        self.quarantine = Quarantine(config.quarantine, self._kills(config), peppers[0])
         self._streams = _streams(settings)
         self.mover = _mover(self._streams, config, self.database)
         self._pruner = Pruner(self.database, config.ledger)
         self._audit_head = AuditHead(self.database)
+
+    def _kills(self, config: Config) -> Book:
+        """Where requests that kill are written down: for all processes, if they share a Redis."""
+        window = config.quarantine.window
+        if self._redis is None:
+            return MemoryBook(window, clock=time.monotonic)
+        book: Book = import_module("gateway.quarantine.shared").SharedBook(
+            self._redis,
+            lambda tenant: tenant_prefix(tenant, shard_of(tenant)),
+            window,
+            reachable=lambda: self.limiter.reachable,
+        )
+        return book
 
     async def prepare(self) -> None:
         """

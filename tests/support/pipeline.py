@@ -32,6 +32,7 @@ from gateway.limits import (
 )
 from gateway.pipeline import Answer, Pipeline, Request, Snapshot, Streamed, Tariff, Tools, Whole
 from gateway.pricing import Prices
+from gateway.quarantine import MemoryBook, Quarantine, QuarantineSettings
 from gateway.routing import ModelSettings, Routes
 from gateway.telemetry.context import PassedOn
 from gateway.telemetry.record import Record
@@ -342,6 +343,7 @@ def pipeline_of(
     providers: Mapping[str, Mapping[str, Any]] | None = None,
     tariff: Tariff = NO_PRICES,
     seed: int = 1,
+    quarantine: bool = True,
     others: Mapping[str, Mapping[str, Any]] | None = None,
     **model: Any,
 ) -> Bench:
@@ -371,6 +373,11 @@ def pipeline_of(
         limiter=(limiter := Limiter()),
         health=(known := Health(health, targets_of(routes), clock=clock, chance=Random(seed))),
         upstream=Upstream(httpx.MockTransport(upstreams.answer), UpstreamSettings()),
+        quarantine=Quarantine(
+            QuarantineSettings(enabled=quarantine),
+            MemoryBook(QuarantineSettings().window, clock=clock),
+            PEPPER,
+        ),
         contexts=PassedOn(),
         observers=(heard := Heard(),),
         chance=Random(seed),

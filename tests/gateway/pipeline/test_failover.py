@@ -5,17 +5,25 @@ import asyncio
 import httpx
 import pytest
 
-from gateway.contract.errors import NoHealthyUpstream, ProviderBusy, ProviderError, ProviderTimedOut
+from gateway.contract.errors import (
+    NoHealthyUpstream,
+    ProviderBusy,
+    ProviderError,
+    ProviderTimedOut,
+    RequestQuarantined,
+)
 from gateway.health import HealthSettings
 from gateway.pipeline import Hints
 from tests.support.pipeline import (
     GOOD,
     GOOD_WHOLE,
+    HANGS_UP,
     HEADERS,
     MESSAGES,
     NEVER_OPEN,
     Bench,
     Gate,
+    Says,
     breaks,
     pipeline_of,
     refuses,
@@ -240,3 +248,54 @@ async def test_no_target_at_all_is_told_as_such() -> None:
 
     with pytest.raises(NoHealthyUpstream):
         await bench.ask()
+
+
+# Requests over which upstreams break down: row 33 of the failures.
+
+
+async def test_a_request_that_breaks_two_upstreams_down_meets_no_third() -> None:
+    bench = pipeline_of([HANGS_UP, GOOD], [HANGS_UP, GOOD], GOOD, retries={"attempts": 3})
+
+    with pytest.raises(RequestQuarantined):
+        await bench.ask()
+    for _ in range(5):
+        with pytest.raises(RequestQuarantined):
+            await bench.ask()
+    await bench.ask(user="somebody else's")
+
+    assert bench.upstreams.asked == ["a", "b", "a"]
+    assert all(len(each.attempts) == 0 for each in bench.heard.records[1:6])
+    bench.check_nothing_is_left()
+
+
+async def test_what_one_upstream_broke_down_over_and_another_answers_is_asked_again() -> None:
+    bench = pipeline_of(HANGS_UP, GOOD)
+
+    for _ in range(5):
+        await bench.ask()
+
+    assert all(each.outcome == "ok" for each in bench.heard.records)
+
+
+@pytest.mark.parametrize("failure", [REFUSED, refuses(500), streams(text("x")), streams(1e6)])
+async def test_no_other_failure_counts_as_a_breakdown(failure: Says) -> None:
+    bench = pipeline_of(failure, failure, timeouts={"first_content": 1.0}, retries={"attempts": 2})
+
+    for _ in range(5):
+        with pytest.raises(ProviderError):
+            await bench.ask()
+
+
+async def test_another_model_is_no_way_around_the_quarantine() -> None:
+    bench = pipeline_of(
+        HANGS_UP,
+        HANGS_UP,
+        GOOD,
+        others={"spare": {"providers": ["c"]}},
+        fallback={"to": ["spare"]},
+    )
+
+    with pytest.raises(RequestQuarantined):
+        await bench.ask()
+
+    assert bench.upstreams.asked == ["a", "b"]

@@ -155,6 +155,7 @@ async def test_targets_are_asked_as_their_failures_allow(names: list[str], attem
         # Together shorter than the shortest that a target is left alone for.
         retries={"attempts": attempts, "max_backoff": 0.5},
         timeouts={"first_content": 10.0},
+        quarantine=False,  # what breaks down over a request is a rule of its own
     )
 
     error = await raised_by(bench)
