@@ -35,8 +35,8 @@ class IdempotencySettings(BaseModel):
     max_entries: int = Field(
         default=100_000,
         gt=0,
-        description="Answered keys that a process remembers. Beyond that the oldest are forgotten "
-        "before their time.",
+        description="Answered keys that a process remembers, at half a kilobyte each. Beyond that "
+        "the oldest are forgotten before their time.",
     )
     lease: Duration = Field(
         default=10.0,

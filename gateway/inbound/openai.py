@@ -9,7 +9,9 @@ Hot: `Inference.__call__` runs once a request.
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import Any
 
 import structlog
@@ -25,11 +27,12 @@ from ..contract.errors import (
 )
 from ..idempotency import Claim, Idempotency, Kept
 from ..limits import ratelimit_headers
-from ..pipeline import Answer, ClientHungUp, Pipeline, Request
+from ..pipeline import Answer, ClientHungUp, Hints, Pipeline, Request
 from .addresses import ClientAddresses
 from .body import read_body
 from .errors import Headers, error_headers
 from .hang_up import watch
+from .hints import hints_of
 from .hops import hops_of
 from .parse import parse
 from .relay import Relay
@@ -99,22 +102,30 @@ class Inference:
         )
         body = self._parse(content)
         request.record.tags = tags_of(headers)
+        hints = hints_of(headers)
         with watch(scope, receive, request.interrupt):
             if key is None:
-                await self._run(request, caller, body, relay)
+                await self._run(request, caller, body, relay, hints)
                 return
             request.record.stream = bool(body.get("stream"))
             found = await self._once.claim(request, caller, body["model"], key, content)
         if isinstance(found, Kept):
             await replay(found, relay, _headers(request))
-        else:  # nobody watches: it goes on without its client
-            run = partial(self._run, request, caller, body, relay)
+        else:  # nobody watches: it goes on without its client, however long that one would wait
+            patient = replace(hints, patience=inf)
+            run = partial(self._run, request, caller, body, relay, patient)
             await self._run_for_all(found, request, relay, run)
 
     async def _run(
-        self, request: Request, caller: Caller, body: dict[str, Any], relay: Relay
+        self,
+        request: Request,
+        caller: Caller,
+        body: dict[str, Any],
+        relay: Relay,
+        hints: Hints,
     ) -> None:
-        answer = await request.answer(caller, body, stream=bool(body.get("stream")))
+        stream = bool(body.get("stream"))
+        answer = await request.answer(caller, body, stream=stream, hints=hints)
         await relay.answer(answer, body["model"], _headers(request, answer))
 
     async def _run_for_all(

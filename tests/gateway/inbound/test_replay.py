@@ -451,3 +451,18 @@ def test_what_a_client_says_of_its_request_is_read_in_one_pass(
     headers: list[tuple[bytes, bytes]], taken: tuple[str, bytes | None]
 ) -> None:
     assert _taken(headers) == taken
+
+
+async def test_a_client_that_would_not_wait_gives_up_its_own_request_and_no_repeatable_one(
+    tmp_path: Path,
+) -> None:
+    patience = {"x-stainless-read-timeout": "0.2"}
+    async with (
+        running_simulator(answer_tokens=20, tokens_per_second=40) as sim,
+        running(tmp_path, sim=sim.url) as gateway,
+        client(gateway) as http,
+    ):
+        impatient = await http.post(CHAT_PATH, json=CHAT, headers=patience)
+        repeatable = await http.post(CHAT_PATH, json=CHAT, headers=patience | KEY)
+
+    assert (impatient.status_code, repeatable.status_code) == (504, 200)
