@@ -34,6 +34,7 @@ from .errors import Headers, error_headers
 from .hang_up import watch
 from .hints import hints_of
 from .hops import hops_of
+from .keepalive import Keepalive
 from .parse import parse
 from .relay import Relay
 from .replay import FINAL, KEY_HEADER, Copy, Once, check_key, replay
@@ -125,8 +126,10 @@ class Inference:
         hints: Hints,
     ) -> None:
         stream = bool(body.get("stream"))
-        answer = await request.answer(caller, body, stream=stream, hints=hints)
-        await relay.answer(answer, body["model"], _headers(request, answer))
+        after = request.commit_after(body["model"]) if stream else None
+        async with Keepalive(relay, after, _headers(request)):
+            answer = await request.answer(caller, body, stream=stream, hints=hints)
+        await relay.answer(answer, request.record.model, _headers(request, answer))
 
     async def _run_for_all(
         self, claim: Claim, request: Request, relay: Relay, run: Callable[[], Awaitable[None]]

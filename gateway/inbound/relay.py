@@ -22,6 +22,7 @@ _EVENTS: Headers = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+_COMMENT = b": keepalive\n\n"
 
 
 class Relay:
@@ -55,6 +56,14 @@ class Relay:
         elif not self.finished:
             await self._more(error_event(error), last=True)
 
+    async def begin(self, headers: Headers) -> None:
+        """Begin a stream: from here on an error is an event."""
+        await self._start(200, _EVENTS + headers)
+
+    async def comment(self) -> None:
+        """Send what every reader of a stream passes over."""
+        await self._more(_COMMENT, last=False)
+
     async def whole(self, status: int, headers: Headers, content: bytes) -> None:
         """Send a JSON body."""
         length = (b"content-length", b"%d" % len(content))
@@ -66,7 +75,8 @@ class Relay:
         await self._more(content, last=True)
 
     async def _stream(self, answer: Streamed, renamer: Renamer, headers: Headers) -> None:
-        await self._start(200, _EVENTS + headers)
+        if not self.started:
+            await self.begin(headers)
         batch = answer.held
         while not answer.rest.done:
             if content := _join(batch, renamer):

@@ -235,10 +235,10 @@ class Attempt:
 
     def _note_model(self, answer: Answer) -> None:
         """Which model the upstream says that it is, if it is another one than it was asked for."""
-        seen = answer.seen if isinstance(answer, Whole) else answer.held[-1][1]
-        named = None if seen.payload is None else seen.payload.get("model")
-        if isinstance(named, str) and named != self._record.model:
-            self._record.served_model = named
+        said = [answer.seen] if isinstance(answer, Whole) else [seen for _, seen in answer.held]
+        names = (each.payload.get("model") for each in said if each.payload)
+        others = (name for name in names if isinstance(name, str) and name != self._record.model)
+        self._record.served_model = next(others, "")
 
     def _reader(self, *, stream: bool) -> Reader:
         call = self._terms.call

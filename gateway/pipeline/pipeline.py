@@ -155,10 +155,16 @@ class Pipeline:
     def attempt_headers(
         self, record: Record, attempt: AttemptRecord
     ) -> tuple[tuple[bytes, bytes], ...]:
-        """What an attempt carries beside its provider's headers: ids, to be found again by."""
+        """
+        What an attempt carries beside its provider's headers: ids, to be found again by, and how
+        many gateways it has come through.
+        """
         number = len(record.attempts)
-        request_id = (b"x-request-id", f"{record.request_id}-{number}".encode())
+        own = (
+            (b"x-request-id", f"{record.request_id}-{number}".encode()),
+            (b"x-lockgate-hop", b"%d" % (record.hops + 1)),
+        )
         if record.trace is None:
-            return (request_id,)
+            return own
         attempt.span_id, headers = self._contexts.attempt(record.trace)
-        return (request_id, *headers)
+        return (*own, *headers)

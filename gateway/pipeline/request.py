@@ -122,6 +122,11 @@ class Request:
             route = other
             self._serve_as(route)
 
+    def commit_after(self, model: str) -> float | None:
+        """Seconds after which a stream of that model begins without content, None for never."""
+        route = self._snapshot.routes.find(model)
+        return None if route is None else route.settings.commit_after
+
     def _route(self, caller: Caller, model: str) -> Route:
         route = self._snapshot.routes.find(model)
         if route is None or not caller.may_use(model):
@@ -159,7 +164,7 @@ class Request:
         return answer
 
     def _nobody(self, route: Route, call: Call) -> NoHealthyUpstream | ProviderError:
-        """Why no target is worth trying: an operator's account that is to be mended, or failures."""
+        """Why no target is worth trying: an operator's account is to be mended, or they fail."""
         health = self._pipeline.health
         reasons = {health.reason(name) for name in offering(route, call)}
         if reasons == {ProviderQuotaExhausted.code}:

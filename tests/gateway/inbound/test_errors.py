@@ -51,6 +51,7 @@ TABLE: list[tuple[GatewayError | ProviderError, int, str, str | None, bool]] = [
     ),
     (errors.TooManyFailures(retry_after=9.0), 429, "requests", "too_many_failures", True),
     (errors.InternalError(), 500, SERVER, "internal_error", False),
+    (errors.RequestQuarantined(), 422, INVALID, "request_quarantined", False),
     (errors.LoopDetected(), 508, INVALID, "loop_detected", False),
     (errors.NoHealthyUpstream("told", retry_after=3.0), 503, SERVER, "no_healthy_upstream", True),
     (errors.LimitsUnavailable("told", retry_after=1.0), 503, SERVER, "limits_unavailable", True),
