@@ -186,6 +186,7 @@ class Gateway:
         self._health.configure(targets_of(snapshot.routes), config.health)
         self._probes.configure(ready.providers)
         self.pipeline.queues.configure(ready.providers)
+        self.pipeline.quarantine.settings = config.quarantine
         if ended := before.keys.ended_in(ready.keys):
             self._revoke(Holders(keys=ended))
 
@@ -207,6 +208,7 @@ class Gateway:
         return Tools(
             limiter=self._stores.limiter,
             health=self._health,
+            quarantine=self._stores.quarantine,
             upstream=Upstream(self._transport, self.config.upstream),
             contexts=PassedOn() if self._tracing is None else self._tracing,
             observers=observers if self._tracing is None else (*observers, self._tracing),
