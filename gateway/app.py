@@ -9,6 +9,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import __version__
 from .access import Holders, Peppers
@@ -32,8 +33,9 @@ from .inbound.status import GatewayStatus
 from .limits import Plans, PlanSettings
 from .pipeline import Pipeline, Tools
 from .registry import Registry
-from .server import Listener, Patience, bind, serve_listeners
+from .server import Bounds, Listener, Patience, bind, serve_listeners, settle_resources
 from .settings import Settings
+from .supervisor.colleagues import Colleagues
 from .telemetry.context import PassedOn, is_wanted
 from .telemetry.log import LogPipe, RequestLog, configure_logging
 from .telemetry.metrics import Metrics
@@ -43,6 +45,7 @@ from .upstream import RelayTransport, Upstream
 from .wiring.administration import administration_of, reloaded
 from .wiring.eviction import refuse_eviction
 from .wiring.gauges import watch, watch_queues
+from .wiring.overview import Alone
 from .wiring.probes import asking
 from .wiring.reload import Reload
 from .wiring.secrets import peppers_of, secrets_of
@@ -68,14 +71,19 @@ class Gateway:
     """
 
     def __init__(
-        self, settings: Settings, registry: Registry, loader: Loader, loaded: Loaded
+        self,
+        settings: Settings,
+        registry: Registry,
+        loader: Loader,
+        loaded: Loaded,
+        colleagues: Colleagues | None = None,
     ) -> None:
         config, source = loaded
         peppers = peppers_of(settings)
         self._peppers = peppers
         self._settings = settings
         self._redaction = Redaction(secrets_of(settings, config, peppers))
-        self._sink = LogSink()
+        self._sink = LogSink(shared=colleagues is not None)
         self._pipe = LogPipe(
             self._sink, self._redaction, style=settings.log_format, level=settings.log_level
         )
@@ -103,20 +111,20 @@ class Gateway:
             time.monotonic,
             warnings=self._stores.warnings,
         )
+        self.alone = Alone(self._status, self._metrics)
         surfaces = Surfaces(
             settings=settings,
             config=config,
             pipeline=self.pipeline,
-            status=self._status,
+            overview=self.alone if colleagues is None else colleagues,
             stores=self._stores,
             administration=administration_of(
                 settings,
                 lambda: self.config,
                 self._stores,
                 Peppers(*peppers),
-                lambda: reloaded(self.reload),
+                (lambda: reloaded(self.reload)) if colleagues is None else colleagues.reload,
             ),
-            metrics=self._metrics.render,
         )
         self.admin = surfaces.admin()
         self.data = surfaces.data(self._lifespan)
@@ -166,6 +174,16 @@ class Gateway:
         return Patience(
             delay=default if http.drain_delay is None else http.drain_delay,
             drain=http.drain_timeout,
+        )
+
+    def bounds(self) -> Bounds:
+        """How long a client is waited for."""
+        http = self.config.http
+        return Bounds(
+            head_timeout=http.head_timeout,
+            linger=http.body_timeout,
+            write_timeout=http.write_timeout,
+            min_rate=http.min_body_rate,
         )
 
     def make_ready(self, config: Config) -> Ready:
@@ -315,15 +333,54 @@ def run(settings: Settings, gateway: Gateway, ready: Callable[[str], None] = _an
     """Serve a gateway that is built already; `ready` is called with the address."""
     gateway.prepare()
     _warn(settings)
+    settle_resources()
     _settle_collector()
-    with ExitStack() as sockets:
-        listeners = [Listener(gateway, sockets.enter_context(bind(settings.host, settings.port)))]
-        if settings.admin_address is not None and gateway.admin is not None:
-            bound = sockets.enter_context(bind(*settings.admin_address))
-            listeners.append(Listener(gateway.admin, bound))
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(bind(settings.host, settings.port))]
+        if settings.admin_address is not None:
+            sockets.append(stack.enter_context(bind(*settings.admin_address)))
+        listeners = _listeners(gateway, sockets)
         url = listeners[0].url
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_served(listeners, gateway, ready=lambda: ready(url)))
+
+
+def work(settings: Settings, control: int, data: int, admin: int | None) -> None:
+    """
+    Serve as one of several workers, until told otherwise or nobody is there to do so: on sockets
+    that the supervisor has bound.
+
+    Raises:
+        StartRefused: the configuration can't be used.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor's to hear
+    colleagues = Colleagues(socket.socket(fileno=control))
+    sockets = [socket.socket(fileno=each) for each in (data, admin) if each is not None]
+    try:
+        source = colleagues.source()
+    except EOFError:
+        return
+    registry = Registry.load()
+    loader = loader_of(settings, registry)
+    loaded = loader.load() if source is None else (loader.load_from(source), source)
+    gateway = Gateway(settings, registry, loader, loaded, colleagues)
+    gateway.prepare()
+    settle_resources()
+    _settle_collector()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_worked(_listeners(gateway, sockets), gateway, colleagues))
+
+
+def _listeners(gateway: Gateway, sockets: Sequence[socket.socket]) -> list[Listener]:
+    applications: list[ASGIApp] = [gateway] if gateway.admin is None else [gateway, gateway.admin]
+    return [Listener(*pair) for pair in zip(applications, sockets, strict=True)]
+
+
+async def _worked(listeners: Sequence[Listener], gateway: Gateway, colleagues: Colleagues) -> None:
+    async with colleagues.present(gateway.alone, gateway.reload):
+        await serve_listeners(
+            listeners, gateway, gateway.patience(), gateway.bounds(), ready=colleagues.begin
+        )
 
 
 async def _served(
@@ -332,6 +389,6 @@ async def _served(
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, gateway.reload.ask)
     try:
-        await serve_listeners(listeners, gateway, gateway.patience(), ready=ready)
+        await serve_listeners(listeners, gateway, gateway.patience(), gateway.bounds(), ready=ready)
     finally:
         loop.remove_signal_handler(signal.SIGHUP)

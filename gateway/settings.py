@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MAX_PORT = 65535
+MAX_WORKERS = 256
 MIN_SECRET = 16
 """Characters of the shortest secret that production accepts."""
 
@@ -47,6 +48,18 @@ class Settings(BaseSettings):
         default="",
         description="`host:port` of metrics and administration. Default: the data port in "
         "development, 127.0.0.1:8081 in production.",
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_WORKERS,
+        description="Processes that serve together. More than one need Redis, and in production "
+        "a PostgreSQL.",
+    )
+    insist: bool = Field(
+        default=False,
+        description="Start several workers without Redis, in development: each of them then "
+        "counts limits for itself.",
     )
     environment: Literal["development", "production"] = Field(
         default="development",
@@ -115,6 +128,22 @@ class Settings(BaseSettings):
         if not value.get_secret_value().startswith(DATABASES):
             raise ValueError(f"must begin with one of {', '.join(DATABASES)}")
         return value
+
+    @model_validator(mode="after")
+    def _shares_what_workers_share(self) -> "Settings":
+        if self.workers == 1:
+            return self
+        if self.environment == "production" and self.store_url.startswith("sqlite"):
+            raise ValueError(
+                "LOCKGATE_WORKERS above 1 needs a PostgreSQL in production: LOCKGATE_DATABASE_URL"
+            )
+        is_shared = self.redis_url is not None and bool(self.redis_url.get_secret_value())
+        if not is_shared and (self.environment == "production" or not self.insist):
+            raise ValueError(
+                "LOCKGATE_WORKERS above 1 needs LOCKGATE_REDIS_URL, where workers count limits "
+                "together"
+            )
+        return self
 
     @model_validator(mode="after")
     def _is_safe_in_production(self) -> "Settings":

@@ -44,9 +44,26 @@ def serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="Default: 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Default: 8080; 0 takes a free one.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that serve together; more than 1 need Redis.")
+    ] = None,
+    insist: Annotated[
+        bool | None,
+        typer.Option("--insist", help="Several workers without Redis, in development."),
+    ] = None,
 ) -> None:
     """Serve the gateway. Settings come from LOCKGATE_* variables; options override them."""
-    run("gateway.app", "serve", settings(config=config, host=host, port=port))
+    chosen = settings(config=config, host=host, port=port, workers=workers, insist=insist)
+    if chosen.workers > 1:
+        run("gateway.supervisor.supervising", "supervise", chosen)
+    else:
+        run("gateway.app", "serve", chosen)
+
+
+@app.command(hidden=True)
+def worker(control: int, data: int, admin: Annotated[int | None, typer.Argument()] = None) -> None:
+    """One worker of a supervisor, which has opened these file descriptors for it."""
+    run("gateway.app", "work", settings(), control, data, admin)
 
 
 @app.command()

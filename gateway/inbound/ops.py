@@ -5,7 +5,6 @@ Live never touches a dependency. Ready says whether new requests should come her
 names components and is the operator's to see, as are the metrics.
 """
 
-from collections.abc import Callable
 from typing import Literal, Protocol
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -66,23 +65,23 @@ class Health(BaseModel):
     components: dict[str, Component]
 
 
-class Status(Protocol):
-    """Where these routes learn what they tell."""
+class Overview(Protocol):
+    """Where these routes learn what they tell, which may be in other processes."""
 
-    def ready(self) -> Ready:
+    async def ready(self) -> Ready:
         """Whether new requests should come here."""
         ...
 
-    def health(self) -> Health:
+    async def health(self) -> Health:
         """Everything, component by component."""
         ...
 
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """The metrics and their content type, by an Accept header."""
+        ...
 
-Render = Callable[[str], tuple[bytes, str]]
-"""From an Accept header to the metrics and their content type."""
 
-
-def probes_router(status: Status) -> APIRouter:
+def probes_router(overview: Overview) -> APIRouter:
     """Live and ready, which both listeners answer and anyone may ask."""
     router = APIRouter(tags=["health"])
     for prefix in PREFIXES:
@@ -100,7 +99,7 @@ def probes_router(status: Status) -> APIRouter:
             responses={503: {"model": Ready}},
         )
         async def ready(response: Response) -> Ready:
-            told = status.ready()
+            told = await overview.ready()
             if not told.ready:
                 response.status_code = 503
             return told
@@ -108,14 +107,14 @@ def probes_router(status: Status) -> APIRouter:
     return router
 
 
-def operations_router(status: Status, render: Render, gate: Gate) -> APIRouter:
+def operations_router(overview: Overview, gate: Gate) -> APIRouter:
     """The detail and the metrics, for the operator."""
     router = APIRouter(tags=["operations"])
     for prefix in PREFIXES:
 
         @router.get(f"{prefix}/", summary="Health of every component", dependencies=[Depends(gate)])
         async def health() -> Health:
-            return status.health()
+            return await overview.health()
 
     @router.get(
         "/metrics",
@@ -125,7 +124,7 @@ def operations_router(status: Status, render: Render, gate: Gate) -> APIRouter:
         responses={200: {"content": {"text/plain": {}}}},
     )
     async def metrics(request: Request) -> Response:
-        content, content_type = render(request.headers.get("accept", ""))
+        content, content_type = await overview.metrics(request.headers.get("accept", ""))
         return Response(content, media_type=content_type)
 
     return router

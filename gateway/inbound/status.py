@@ -34,6 +34,11 @@ class GatewayStatus:
         """From now on the gateway is not ready."""
         self._draining = True
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether the shutdown has begun."""
+        return self._draining
+
     def meet(self) -> set[str]:
         """Note which stores are within reach; the names of all. Asked again at every `ready`."""
         stores = self._stores()

@@ -25,11 +25,13 @@ class LogSink:
     """
     Writes lines to a file descriptor, which stays open when the sink closes.
 
-    Before it is opened, and after it has closed, a line is written at once if there is room.
+    Before it is opened, and after it has closed, a line is written at once if there is room. Where
+    it is `shared` with other processes, so much is written at once as no pipe tears apart.
     """
 
-    def __init__(self, fd: int = 1, *, capacity: int = CAPACITY) -> None:
+    def __init__(self, fd: int = 1, *, capacity: int = CAPACITY, shared: bool = False) -> None:
         self._fd = fd
+        self._shared = shared
         self._capacity = capacity
         self._lock = threading.Lock()
         self._lines: list[bytes] = []
@@ -112,12 +114,20 @@ class LogSink:
             while view:
                 if not room.poll(patience):
                     return False
-                # So much fits when there is room at all, so a write that must not wait does not.
-                room_for = len(view) if patience is None else select.PIPE_BUF
-                view = view[os.write(self._fd, view[:room_for]) :]
+                view = view[os.write(self._fd, view[: self._portion(data, view, patience)]) :]
         except OSError:  # the reader is gone
             return False
         return True
+
+    def _portion(self, data: bytes, rest: memoryview, patience: float | None) -> int:
+        """How much of the rest to write at once."""
+        if patience is not None:  # so much fits when there is room at all: it does not wait
+            return select.PIPE_BUF
+        if not self._shared:
+            return len(rest)
+        begin = len(data) - len(rest)  # whole lines, as many as a pipe takes in one piece
+        end = data.rfind(b"\n", begin, begin + select.PIPE_BUF) + 1
+        return end - begin if end > begin else len(rest)
 
     def _lose(self, lines: int) -> None:
         with self._lock:

@@ -25,11 +25,10 @@ from ..inbound.edge import Edge
 from ..inbound.gates import CallerGate, OperatorGate
 from ..inbound.models import models_router
 from ..inbound.openai import Inference
-from ..inbound.ops import operations_router, probes_router
+from ..inbound.ops import Overview, operations_router, probes_router
 from ..inbound.own import own_router
 from ..inbound.routes import INFERENCE
 from ..inbound.settings import CorsSettings
-from ..inbound.status import GatewayStatus
 from ..limits import Limit, Standing
 from ..pipeline import Pipeline
 from ..settings import Settings
@@ -46,19 +45,18 @@ class Surfaces:
     settings: Settings
     config: Config
     pipeline: Pipeline
-    status: GatewayStatus
+    overview: Overview
     stores: Stores
     administration: Parts
-    metrics: Callable[[str], tuple[bytes, str]]
 
     def admin(self) -> ASGIApp | None:
         """The application of the administration's own listener, None where it has none."""
         if self.settings.admin_address is None:
             return None
         api = create_api(
-            [probes_router(self.status), *self._operators()], docs=self._docs, inference=()
+            [probes_router(self.overview), *self._operators()], docs=self._docs, inference=()
         )
-        return Edge({}, api)
+        return Edge({}, api, self.config.http)
 
     def data(self, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> ASGIApp:
         """The data plane's application; the lifespan of everything is its own."""
@@ -70,7 +68,7 @@ class Surfaces:
         routers = [
             models_router(lambda: pipeline.snapshot.routes, callers, created=_today()),
             own_router(readers, self._standings, self.stores.usage),
-            probes_router(self.status),
+            probes_router(self.overview),
         ]
         if self.settings.admin_address is None:
             routers += self._operators()
@@ -79,14 +77,14 @@ class Surfaces:
             for route in INFERENCE
         }
         api = create_api(routers, docs=self._docs, lifespan=lifespan)
-        return _with_cors(Edge(endpoints, api), self.config.http.cors)
+        return _with_cors(Edge(endpoints, api, self.config.http), self.config.http.cors)
 
     def _operators(self) -> list[APIRouter]:
         """What operators and administrators may call."""
         tokens = (self.settings.admin_token, self.settings.metrics_token)
         operator = OperatorGate(*tokens, public=self.config.ops.public)
         return [
-            operations_router(self.status, self.metrics, operator),
+            operations_router(self.overview, operator),
             *admin_routers(self.administration),
         ]
 

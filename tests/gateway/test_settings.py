@@ -136,3 +136,38 @@ def test_settings_cannot_be_changed(settings: Reading) -> None:
 
 def test_variables_of_others_are_no_fault(settings: Reading) -> None:
     assert settings({"DEMO_KEY": "x"}).port == 8080
+
+
+REDIS = {"REDIS_URL": "redis://127.0.0.1:1/0"}
+POSTGRES = {"DATABASE_URL": "postgresql://lockgate@127.0.0.1/lockgate"}
+
+
+def test_several_workers_share_what_they_count(settings: Reading) -> None:
+    assert settings({}).workers == 1
+    assert settings({"WORKERS": "4", **REDIS}).workers == 4
+    assert settings({"WORKERS": "2", "INSIST": "true"}).workers == 2
+    assert settings({**SAFE, "WORKERS": "2", **REDIS, **POSTGRES}).workers == 2
+
+
+@pytest.mark.parametrize(
+    ("environ", "missing"),
+    [
+        ({}, "LOCKGATE_REDIS_URL"),
+        ({"REDIS_URL": ""}, "LOCKGATE_REDIS_URL"),
+        ({**SAFE, **POSTGRES}, "LOCKGATE_REDIS_URL"),
+        ({**SAFE, **POSTGRES, "INSIST": "true"}, "LOCKGATE_REDIS_URL"),
+        ({**SAFE, **REDIS}, "LOCKGATE_DATABASE_URL"),
+        ({**SAFE, **REDIS, "INSIST": "true"}, "LOCKGATE_DATABASE_URL"),
+    ],
+)
+def test_several_workers_that_would_not_are_refused(
+    settings: Reading, environ: Mapping[str, str], missing: str
+) -> None:
+    with pytest.raises(ValidationError, match=missing):
+        settings({**environ, "WORKERS": "2"})
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "257", "x"])
+def test_there_is_a_worker_and_a_bound_on_them(settings: Reading, count: str) -> None:
+    with pytest.raises(ValidationError):
+        settings({"WORKERS": count, **REDIS})

@@ -16,6 +16,7 @@ from gateway import __version__
 from gateway.access import Key
 from gateway.server import AddressInUse
 from gateway.settings import Settings, StartRefused
+from gateway.supervisor import supervising
 from tests.support.application import CONFIG, KEY, NARROW_KEY, NOWHERE, TOKEN
 from tests.support.command_line import lockgate, refused
 from tests.support.processes import ROOT
@@ -189,6 +190,32 @@ def test_options_override_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     ((settings,),) = calls
     assert isinstance(settings, Settings)
     assert (settings.port, settings.host, settings.config) == (0, "::1", Path("a.yaml"))
+
+
+def test_several_workers_have_a_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = ran(monkeypatch, gateway.app, "serve")
+    supervised = ran(monkeypatch, supervising, "supervise")
+    monkeypatch.setenv("LOCKGATE_WORKERS", "3")
+
+    lockgate("serve", "--insist")
+    lockgate("serve", "--workers", "2", "--insist")
+    lockgate("serve", "--workers", "1")
+
+    assert [settings.workers for (settings,) in supervised] == [3, 2]
+    assert [settings.workers for (settings,) in alone] == [1]
+    assert "LOCKGATE_REDIS_URL" in refused("serve")
+
+
+def test_a_worker_is_started_with_what_its_supervisor_has_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = ran(monkeypatch, gateway.app, "work")
+
+    lockgate("worker", "7", "8")
+    lockgate("worker", "7", "8", "9")
+
+    assert [given[1:] for given in calls] == [(7, 8, None), (7, 8, 9)]
+    assert "worker" not in lockgate("--help").stdout
 
 
 @pytest.mark.parametrize("command", ["serve", "demo"])

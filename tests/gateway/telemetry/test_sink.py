@@ -1,6 +1,7 @@
 """A sink whose reader may have stopped: real pipes."""
 
 import os
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -138,3 +139,32 @@ def test_closing_at_any_moment_waits_for_no_more_than_what_is_left(
         assert os.read(pipe[0], 100) == b"x\n"
 
     assert time.monotonic() - began < FLUSH
+
+
+def test_what_shares_a_pipe_writes_whole_lines_in_pieces_that_no_pipe_tears(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = pipe
+    written: list[bytes] = []
+    real = os.write
+
+    def watched(fd: int, data: bytes) -> int:
+        if fd == write:
+            written.append(bytes(data))
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", watched)
+    lines = [b"%d %s\n" % (n, b"x" * (n * 7 % 900)) for n in range(500)]
+    huge = b"y" * (select.PIPE_BUF + 1) + b"\n"
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(drained(read)))
+    reader.start()
+    with LogSink(write, shared=True) as sink:
+        for line in [*lines, huge, *lines]:
+            sink.write(line)
+    os.close(write)
+    reader.join()
+
+    assert got[0] == b"".join([*lines, huge, *lines])
+    assert all(each.endswith(b"\n") for each in written)
+    assert [each for each in written if len(each) > select.PIPE_BUF and huge not in each] == []
