@@ -59,19 +59,23 @@ class Front:
                     client.sendall(piece)
             return rest(client)
 
-    def open_files(self) -> int:
-        """Files and sockets that the gateway has open."""
-        return len(os.listdir(f"/proc/{self.gateway.pid}/fd"))
+    def sockets(self) -> int:
+        """What the gateway has open; its database's files come and go."""
+        links = 0
+        for each in Path(f"/proc/{self.gateway.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it has been closed just now
+                links += str(each.readlink()).startswith("socket:")
+        return links
 
     def memory(self) -> int:
         """Bytes that it has in memory."""
         pages = Path(f"/proc/{self.gateway.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
-    def settles(self, files: int) -> None:
-        """Nothing is in flight, and no more files are open than there were."""
+    def settles(self, sockets: int) -> None:
+        """Nothing is in flight, and no more sockets are open than there were."""
         until(self.gateway.is_idle, within=PATIENCE)
-        until(lambda: self.open_files() <= files + self._pooled(), within=PATIENCE)
+        until(lambda: self.sockets() <= sockets + self._pooled(), within=PATIENCE)
 
     def _pooled(self) -> int:
         return int(self.gateway.metrics()['lockgate_upstream_connections{state="idle"}'])

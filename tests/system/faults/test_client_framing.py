@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -24,7 +23,8 @@ http {{
   upstream gateway {{ server 127.0.0.1:{gateway}; keepalive 4; }}
   server {{
     listen 127.0.0.1:{port};
-    underscores_in_headers on; ignore_invalid_headers off; client_body_timeout 100ms; client_header_timeout 100ms;
+    underscores_in_headers on; ignore_invalid_headers off;
+    client_body_timeout 100ms; client_header_timeout 100ms;
     keepalive_timeout 0; lingering_close off;
     location / {{
       proxy_pass http://gateway; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -42,7 +42,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 
 def test_49_a_process_refuses_each_and_closes(edge: Front) -> None:
-    before = edge.open_files()
+    before = edge.sockets()
     heard = {case: edge.said(sent) for case, sent in CASES.items()}
 
     told = {case: statuses(each) for case, each in heard.items()}
@@ -90,13 +90,14 @@ async def behind_nginx(folder: Path) -> AsyncIterator[tuple[Counting, int]]:
         at = running.urls[0].rpartition(":")[2]
         file = folder / "nginx.conf"
         file.write_text(NGINX.format(folder=folder, gateway=at, port=port))
-        process = subprocess.Popen([program, "-e", str(folder / "early.log"), "-c", str(file)])
+        early = str(folder / "early.log")
+        process = await asyncio.create_subprocess_exec(program, "-e", early, "-c", str(file))
         try:
             await asyncio.to_thread(until, lambda: _listens(port), within=20)
             yield app, port
         finally:
             process.terminate()
-            process.wait(10)
+            await process.wait()
 
 
 def _listens(port: int) -> bool:
