@@ -1,7 +1,7 @@
 """
-A gateway before upstreams that lie, its callers, and what must be true after each of them.
+A gateway before upstreams that lie, and its callers.
 
-One gateway serves many tests, each of which leaves it as it was: `Aftermath` says whether it did.
+One gateway serves many tests, each of which leaves it as it was; `aftermath.py` says whether.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -25,9 +25,7 @@ from tests.support.toxic import Line, Toxic
 from tests.system.faults.upstreams import Stage, Upstream
 from tests.system.world import (
     FORGIVING,
-    JWT_SECRET,
     OPERATOR,
-    PEPPER,
     Gateway,
     Json,
     bearer,
@@ -71,10 +69,6 @@ _numbers = count()
 def credential(name: str) -> str:
     """What the gateway shows to the upstream of that name."""
     return f"canary-credential-of-{name}-5d20"
-
-
-SECRETS = (TENANT_KEY, TENANT_KEY.split("_")[2], OPERATOR, PEPPER, JWT_SECRET, "canary-")
-"""What nobody must ever see; `canary-` is what credentials and prompts begin with."""
 
 
 @dataclass(frozen=True)
@@ -277,12 +271,13 @@ def bench(
     urls: Mapping[str, str] = NONE,
     contexts: Mapping[str, ssl.SSLContext] = NONE,
     health: Json = FORGETTING,
+    **variables: str,
 ) -> Iterator[Bench]:
     """
     A gateway before an upstream of each name. A model of an upstream's name leads to it alone,
     `far` to the first by way of the line, `gone` to nobody. `contexts` are more upstreams, which
     speak TLS, `aliases` more providers before upstreams that there are, and `urls` more before
-    anything; `config` changes sections, by name.
+    anything; `config` changes sections, by name, and `variables` are LOCKGATE_ ones.
     """
     with ExitStack() as stack:
         stage = stack.enter_context(Stage())
@@ -296,7 +291,7 @@ def bench(
         for section, more in (config or {}).items():
             settings[section] = {**settings.get(section, {}), **more}
         _put_prices(settings)
-        process = stack.enter_context(gateway(folder, settings))
+        process = stack.enter_context(gateway(folder, settings, **variables))
         yield Bench(process, stage, upstreams, line)
 
 
@@ -333,124 +328,3 @@ def _put_prices(settings: Json) -> None:
     targets = [target for each in settings["models"].values() for target in each["targets"]]
     priced = {f"{each['provider']}/{each['model']}": PRICE for each in targets}
     Path(settings["pricing"]["file"]).write_text(json.dumps({"targets": priced}))
-
-
-# What must be true after each test
-
-
-class Aftermath:
-    """
-    Of everything that happens to a gateway from now on until `check`: nothing may be left.
-
-    Descriptors count but for connections that are pooled, to upstreams and to the database.
-    """
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._read = bench.gateway.printed.stat().st_size
-        self._held = self._descriptors()
-
-    def check(self) -> None:
-        """
-        Raises:
-            AssertionError, TimeoutError: something is left.
-        """
-        bench = self._bench
-        assert bench.gateway.process.poll() is None, bench.gateway.output[-2000:]
-        until(self._is_idle, within=PATIENCE)
-        until(lambda: self._descriptors() <= self._held, within=PATIENCE)
-        self._every_admitted_request_has_one_row()
-        self._nothing_is_held_of_any_limit()
-        self._no_secret_has_got_out()
-        for name, upstream in bench.upstreams.items():
-            assert not upstream.server.failures, (name, upstream.server.failures)
-
-    def _is_idle(self) -> bool:
-        """No request is under way, no provider's slot is taken, and nobody waits for one."""
-        told = self._bench.gateway.metrics()
-        held = ("lockgate_provider_in_flight", "lockgate_provider_waiting")
-        slots = [value for name, value in told.items() if name.startswith(held)]
-        return len(slots) >= 2 and not any(slots) and self._bench.gateway.is_idle()
-
-    def _descriptors(self) -> int:
-        pooled = self._bench.gateway.metrics()['lockgate_upstream_connections{state="open"}']
-        names = []
-        for descriptor in Path(f"/proc/{self._bench.gateway.pid}/fd").iterdir():
-            with suppress(FileNotFoundError):  # closed meanwhile
-                names.append(str(descriptor.readlink()))
-        return sum("lockgate.db" not in name for name in names) - int(pooled)
-
-    def _printed(self) -> str:
-        with self._bench.gateway.printed.open("rb") as file:
-            file.seek(self._read)
-            return file.read().decode()
-
-    def _records(self) -> dict[str, Json]:
-        lines = [json.loads(line) for line in self._printed().rpartition("\n")[0].splitlines()]
-        requests = [line for line in lines if line["event"] == "request"]
-        told = {each["request_id"]: each for each in requests}
-        assert len(told) == len(requests), "a request was told twice"
-        return told
-
-    def _every_admitted_request_has_one_row(self) -> None:
-        """A request that was sent anywhere was admitted; one that was not may have been."""
-
-        def is_written() -> bool:
-            sent = {name for name, each in self._records().items() if each["attempts"]}
-            return {each.id for each in self._bench.heard if each.attempts} <= sent and (
-                {each["request_id"] for each in self._rows()} >= sent
-            )
-
-        until(is_written, within=PATIENCE)
-        records, rows = self._records(), self._rows()
-        names = [row["request_id"] for row in rows]
-        assert len(names) == len(set(names)), "a request has two rows"
-        assert set(names) <= set(records), "a row of no request"
-        for row in rows:
-            record = records[row["request_id"]]
-            for name in ("outcome", "prompt_tokens", "completion_tokens", "usage_source"):
-                assert row[name] == record[name], (name, row, record)
-
-    def _rows(self) -> list[Json]:
-        rows: list[Json] = []
-        first = min((each["request_id"] for each in self._records().values()), default=None)
-        query: Json = {"limit": 1000}
-        while first is not None:
-            page = self._bench.get("/admin/v1/ledger", **query)
-            rows += [row for row in page["data"] if row["request_id"] >= first]
-            if "next" not in page or page["data"][-1]["request_id"] < first:
-                break
-            query["after"] = page["next"]
-        return rows
-
-    def _nothing_is_held_of_any_limit(self) -> None:
-        """What is left of each limit, and what the ledger says was used, are the whole of it."""
-
-        def is_whole() -> bool:
-            groups = self._bench.get("/v1/usage", secret=TENANT_KEY, group_by="month")["data"]
-            used = {"requests": 0, "tokens": 0, "money": 0, "concurrency": 0}
-            for each in groups:
-                used["requests"] += each["requests"]
-                used["tokens"] += each["prompt_tokens"] + each["completion_tokens"]
-                used["money"] += each["cost_nano_usd"]
-            limits = self._bench.get("/v1/limits", secret=TENANT_KEY)["data"]
-            left = {each["measure"]: each["limit"] - each["remaining"] for each in limits}
-            return left == used
-
-        until(is_whole, within=PATIENCE)
-
-    def _no_secret_has_got_out(self) -> None:
-        bench = self._bench
-        url, headers = f"{bench.gateway.url}/metrics", bearer(OPERATOR)
-        sinks = {
-            "printed": self._printed(),
-            "metrics": httpx.get(url, headers=headers, verify=False).text,
-            "headers": "\n".join(str(each.headers) for each in bench.heard),
-            "errors": "\n".join(str(each.error) for each in bench.heard),
-        }
-        for file in sorted(bench.gateway.printed.parent.glob("state/*")):
-            sinks[file.name] = file.read_bytes().decode("latin-1")
-        for name, text in sinks.items():
-            assert [each for each in SECRETS if each in text] == [], name
-        for name in ("headers", "errors"):
-            assert not [each.url for each in bench.upstreams.values() if each.url in sinks[name]]

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.faults.bench import PATIENT, Aftermath, Bench, bench, model, nowhere
+from tests.system.faults.aftermath import Aftermath
+from tests.system.faults.bench import PATIENT, Bench, bench, model, nowhere
 from tests.system.world import Json
 
 BRISK: Json = {"timeouts": {"first_content": PATIENT, "stall": PATIENT}}
@@ -22,6 +23,7 @@ MODELS = {
     "brisk-ab": model("a", "b", **BRISK),
     "brisk-abc": model("a", "b", "c", **BRISK),
     "brisk-far-b": model("far", "b", **BRISK),
+    "less-brisk-far-b": model("far", "b", timeouts={"first_content": "5200ms"}),
 }
 
 

@@ -122,3 +122,17 @@ def test_35_connections_that_a_router_has_forgotten_cost_nobody_an_answer(world:
 
     assert all(each.is_whole for each in told)
     assert told[-1].attempts == 1
+
+
+def test_35_the_first_that_turns_out_dead_takes_its_elders_along(world: Bench) -> None:
+    """A silence that is short says nothing: it may be a long prompt."""
+    world.line.toxic = Toxic(latency=0.05)
+    assert all(each.is_whole for each in world.ask_all([body("far") for _ in range(10)]))
+    world.line.toxic = Toxic()
+    assert world.line.carried >= 10
+    world.line.forget()
+
+    told = [world.ask("less-brisk-far-b") for _ in range(4)]
+
+    assert all(each.is_whole for each in told)
+    assert [each.attempts for each in told] == [2, 1, 1, 1]
