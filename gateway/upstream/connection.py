@@ -35,6 +35,9 @@ MAX_INFORMATIONAL = 8
 KEEPALIVE_IDLE = 15
 """Seconds after which the kernel asks a silent peer whether it is still there."""
 
+PATIENCE = 30
+"""Seconds after which the kernel gives up a peer that acknowledges nothing of what it was sent."""
+
 _PIECE_COST = 48  # bytes that a piece of body costs beside its content
 _BODILESS = (204, 304)
 
@@ -44,13 +47,14 @@ class Connection(asyncio.BufferedProtocol):
     A socket with at most one exchange on it.
 
     `buffer` is where the socket is read into, shared with other connections of the same loop.
-    `lost` is called once when the connection is gone, whoever ended it. `made_at` and
-    `idle_since` belong to the pool.
+    `lost` is called once when the connection is gone, whoever ended it. `made_at`, `idle_since`
+    and `taken_at` belong to the pool.
     """
 
     def __init__(self, *, buffer: bytearray, lost: Callable[["Connection"], None]) -> None:
         self.made_at = 0.0
         self.idle_since = 0.0
+        self.taken_at = 0.0
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.answered = False
@@ -300,14 +304,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def _is_framed(self) -> bool:
         framed = self.status in _BODILESS
+        chunked = False
         for name, value in self.headers:
             if name == b"content-length":
                 framed = True
             elif name == b"transfer-encoding":
-                if value.strip().lower() != b"chunked":
+                if chunked or value.strip().lower() != b"chunked":
                     raise httpx.RemoteProtocolError("a transfer-encoding other than chunked")
-                framed = True
-        return framed
+                chunked = True
+        return framed or chunked
 
 
 def _tune(peer: socket.socket) -> None:
@@ -317,3 +322,5 @@ def _tune(peer: socket.socket) -> None:
     if hasattr(socket, "TCP_KEEPIDLE"):  # not on every system
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_IDLE)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # keepalive says nothing while a request is on its way
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PATIENCE * 1000)

@@ -3,9 +3,10 @@ The connections to one origin: kept alive, bounded, and shared out in the order 
 
 A slot is taken before a connection is dialled and freed when that connection is closed, so
 `open` never passes `max_connections`. Whoever took a connection gives it back exactly once,
-whatever happened; one that is not clean is closed, never reused. While anyone waits there is
-neither an idle connection nor a free slot: both go to the longest waiter first, and a waiter that
-is cancelled passes on what it was given.
+whatever happened; one that is not clean is closed, never reused, and one that looks dead takes
+along those that have been idle for longer. While anyone waits there is neither an idle connection
+nor a free slot: both go to the longest waiter first, and a waiter that is cancelled passes on what
+it was given.
 
 Hot: `take` and `give_back` are dictionary operations where a warm connection is at hand; one
 timer a pool closes idle connections.
@@ -18,6 +19,9 @@ from collections.abc import Awaitable, Callable
 import httpx
 
 from .connection import Connection
+
+SILENCE = 5.0
+"""Seconds without a byte of an answer that make a kept-alive connection look dead."""
 
 Lost = Callable[[Connection], None]
 Dial = Callable[[Lost, float], Awaitable[Connection]]
@@ -117,14 +121,16 @@ class Pool:
         if self._closed or not connection.is_clean or now - connection.made_at > self._max_age:
             self._busy.discard(connection)
             connection.close()
+            if _looks_dead(connection, now):
+                self._drop_idle(since=connection.idle_since)
             self._offer_slot()
             return
+        connection.idle_since = connection.taken_at = now
         waiter = self._next_waiter()
         if waiter is not None:
             waiter.set_result(connection)
             return
         self._busy.discard(connection)
-        connection.idle_since = now
         self._idle[connection] = None
         if self._sweeper is None:
             self._sweep_in(self._idle_timeout)
@@ -148,6 +154,7 @@ class Pool:
         while self._idle:
             connection, _ = self._idle.popitem()
             if self._is_fresh(connection, now):
+                connection.taken_at = now
                 self._busy.add(connection)
                 return connection
             connection.close()
@@ -246,3 +253,9 @@ class Pool:
         for connection in self._idle:
             self._sweep_in(connection.idle_since + self._idle_timeout - now)
             return
+
+
+def _looks_dead(connection: Connection, now: float) -> bool:
+    """Whether it was used before and has now kept silent: its elders may well be dead, too."""
+    unheard = connection.exchanges > 1 and not connection.answered
+    return unheard and now - connection.taken_at >= SILENCE

@@ -1,6 +1,5 @@
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,13 +66,9 @@ CORPUS = [
 ]
 
 
-@pytest.mark.parametrize(("address", "public"), CORPUS)
-def test_03_only_addresses_of_the_public_internet_are_public(address: str, public: bool):
-    assert is_public(address) is public
-
-
-def test_the_corpus_is_as_large_as_the_requirement_says():
+def test_03_only_addresses_of_the_public_internet_are_public():
     assert len(CORPUS) >= 300
+    assert [each for each, public in CORPUS if is_public(each) is not public] == []
 
 
 @given(st.ip_addresses())

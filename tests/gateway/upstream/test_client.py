@@ -83,11 +83,11 @@ async def test_27_an_answer_left_early_closes_its_connection_at_once(
         async with upstream.send(chat(server.origin), public=False) as answer:
             assert await anext(aiter(answer)) == b"data: 1\n\n"
         assert transport.open == 0
-        await server.until_live(0, within=0.1)
+        await server.until_live(0)
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_27_a_cancelled_request_closes_its_connection_within_100_ms(
+async def test_27_a_cancelled_request_closes_its_connection_at_once(
     upstream: Upstream, transport: RelayTransport, chat: Chat, turns
 ):
     async def endless(peer: faulty.Peer):
@@ -104,7 +104,7 @@ async def test_27_a_cancelled_request_closes_its_connection_within_100_ms(
         with pytest.raises(asyncio.CancelledError):
             await task
         assert transport.open == 0
-        await server.until_live(0, within=0.1)
+        await server.until_live(0)
 
 
 async def test_01_02_what_could_not_be_reached_was_not_sent(upstream: Upstream, chat: Chat):
@@ -185,7 +185,7 @@ async def test_15_a_body_beyond_the_limit_is_refused_and_closed(
             await read(upstream, chat(server.origin), limit=1000)
         assert failure.value.code == "upstream_response_too_large"
         assert await read(upstream, chat(server.origin), limit=1001) == b"x" * 1001
-        await server.until_live(1, within=0.1)
+        await server.until_live(1)
 
 
 async def test_15_a_body_of_one_gigabyte_is_not_read_further_than_its_limit(
@@ -324,7 +324,7 @@ async def test_closing_ends_what_is_under_way(chat: Chat):
         await upstream.aclose()
         with pytest.raises(ProviderDisconnected):
             await task
-        await server.until_live(0, within=0.1)
+        await server.until_live(0)
         with pytest.raises(ProviderUnreachable):
             await read(upstream, chat(server.origin))
 

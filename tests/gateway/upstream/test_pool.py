@@ -4,66 +4,8 @@ import random
 import httpx
 import pytest
 
-from gateway.upstream.pool import Lost, Pool
-
-
-class FakeConnection:
-    """What a pool sees of a connection."""
-
-    def __init__(self, lost: Lost, number: int) -> None:
-        self.number = number
-        self.made_at = 0.0
-        self.idle_since = 0.0
-        self.is_open = True
-        self.dirty = False
-        self._lost = lost
-
-    @property
-    def is_clean(self) -> bool:
-        return self.is_open and not self.dirty
-
-    def close(self) -> None:
-        if self.is_open:
-            self.is_open = False
-            asyncio.get_running_loop().call_soon(self._lost, self)
-
-    def die(self) -> None:
-        """The upstream closed it."""
-        self.is_open = False
-        self._lost(self)
-
-
-class Dialler:
-    """Makes connections, late or not at all, and counts them."""
-
-    def __init__(self) -> None:
-        self.made: list[FakeConnection] = []
-        self.delay = 0.0
-        self.fails = False
-
-    async def __call__(self, lost: Lost, within: float) -> FakeConnection:
-        await asyncio.sleep(self.delay)
-        if self.fails:
-            raise httpx.ConnectError("refused")
-        self.made.append(FakeConnection(lost, len(self.made)))
-        return self.made[-1]
-
-    @property
-    def alive(self) -> int:
-        return sum(connection.is_open for connection in self.made)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def pool_of(size: int, dial: Dialler, clock: Clock | None = None, **options: float) -> Pool:
-    ages = {"idle_timeout": 60.0, "max_age": 300.0} | options
-    return Pool(dial, max_connections=size, clock=clock or Clock(), **ages)
+from gateway.upstream.pool import SILENCE, Pool
+from tests.gateway.upstream.fakes import Clock, Dialler, pool_of
 
 
 async def take(pool: Pool, *, within: float = 5.0):
@@ -305,6 +247,38 @@ async def test_35_the_first_that_turns_out_dead_takes_its_elders_along():
     pool.give_back(fresh)
     pool.give_back(stale)
     assert (pool.open, pool.idle) == (2, 2)
+    await pool.aclose()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "exchanges", "answered", "purged"),
+    [
+        (SILENCE, 2, False, True),
+        (SILENCE - 1, 2, False, False),  # perhaps its client has hung up
+        (SILENCE, 2, True, False),
+        (SILENCE, 1, False, False),  # says nothing of those that were made before
+    ],
+)
+async def test_35_one_that_is_given_up_after_a_silence_takes_its_elders_along(
+    seconds, exchanges, answered, purged
+):
+    clock = Clock()
+    pool = pool_of(10, Dialler(), clock)
+    taken = [await take(pool) for _ in range(4)]
+    for connection in taken:
+        clock.now += 1
+        pool.give_back(connection)
+    silent = await take(pool)
+    younger = await take(pool)
+    clock.now += 1
+    pool.give_back(younger)
+    assert silent is taken[3]
+    silent.dirty, silent.exchanges, silent.answered = True, exchanges, answered
+    silent.idle_since = taken[1].idle_since
+    clock.now += seconds - 1
+    pool.give_back(silent)
+    assert [each.is_open for each in taken] == [not purged, not purged, True, False]
+    assert pool.open == pool.idle == (1 if purged else 3)
     await pool.aclose()
 
 
