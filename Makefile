@@ -5,7 +5,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCE := gateway providers tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-real bench prove-limits lock
+.PHONY: help setup run test lint test-real bench prove-limits chaos fuzz lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,12 @@ bench: .venv/.test ## CPU per request and per chunk, next to a bare relay
 
 prove-limits: .venv/.test ## a million raced attempts, and every invariant of the limits at length (minutes)
 	$(BIN)/python -m tests.proofs
+
+chaos: .venv/.test ## 100,000 requests in any weather, and then what must hold (minutes)
+	$(BIN)/python -m tests.chaos
+
+fuzz: .venv/.test ## every parser that meets bytes from outside, for a minute each
+	$(BIN)/python -m tests.fuzz
 
 lock: .venv/.test ## write the locked requirements anew (needs uv)
 	uv pip compile pyproject.toml --extra build --universal --python-version 3.11 \

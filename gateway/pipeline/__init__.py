@@ -7,8 +7,8 @@ settled and recorded however it ends.
 
 from .attempt import Answer, Streamed, Whole
 from .events import Piece
-from .failover import Hints
 from .interrupt import ON_HANG_UP, ClientHungUp, Interrupt
+from .open_attempt import Hints
 from .pipeline import Pipeline, Snapshot, Tools
 from .reckoning import Tariff
 from .request import Request

@@ -1,19 +1,16 @@
 """
-The attempts of one request at the targets of one model: the next one takes over until one answers.
+Who is asked, and who after that, until one of a model's targets answers.
 
-What stays true: one attempt is open at a time, its slot and its health's probe are given back
-however it ends, and `serving` is the candidate whose attempt is open. Whether to go on after a
-failure is `Retries`' to say, whom to ask next `routing`'s.
+What stays true: a failure goes on only as far as `Retries` allows, to targets that `routing` and
+health put forward, each retry out of the budget of the target that receives it; what is busy costs
+no attempt, and waiting for a turn comes last.
 
-Hot: `ask` runs once an attempt; nothing here runs once a chunk.
+Hot: `first_answer` runs once a request, its loop once an attempt.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import inf
-from types import TracebackType
 
 from ..contract.errors import (
     GatewayError,
@@ -22,22 +19,15 @@ from ..contract.errors import (
     ProviderBusy,
     ProviderDisconnected,
     ProviderError,
-    ProviderRateLimited,
-    ProviderRefused,
-    ProviderTimedOut,
     ProviderUnreachable,
     RequestExceedsLimit,
-    Retry,
 )
 from ..pricing import ModelUnpriced
 from ..quarantine import Case
 from ..routing import Candidate, Route, plan, preferred_first
-from ..telemetry.record import AttemptRecord, Record
 from .account import Account
-from .attempt import Answer, Attempt, Call, Streamed, Terms
-from .events import Tally
-from .interrupt import ClientHungUp, Interrupt
-from .outcome import code_of
+from .attempt import Answer, Call, Streamed, Terms
+from .open_attempt import Asker, OpenAttempt
 from .pipeline import Pipeline
 from .resume import ResumingStream
 from .retries import Retries
@@ -46,42 +36,8 @@ from .takeover import Takeover
 EARLY = 0.002
 """Seconds by which a timer may fire too early: uvloop counts whole milliseconds."""
 
-_OVERLOADED = (ProviderRateLimited, ProviderRefused, ProviderTimedOut)
-"""Ends of attempts that say that the upstream has too much to do."""
-
 _NOT_THIS_ONE = (InvalidRequest, LimitExceeded, ModelUnpriced, RequestExceedsLimit)
 """Refusals before anything is sent: not of the dialect of this target's kind, or too dear."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hints:
-    """
-    What a client says of itself: `patience` is seconds of silence after which it leaves,
-    `repeats` how often it has sent this request before.
-    """
-
-    patience: float = inf
-    repeats: int = 0
-
-
-class Asker:
-    """
-    Whose attempts these are: what a request has whichever model answers it. Made when the first
-    is asked; `total` is the seconds that it may take from then on.
-    """
-
-    __slots__ = ("began", "hints", "interrupt", "now", "pipeline", "record", "total")
-
-    def __init__(
-        self, pipeline: Pipeline, record: Record, interrupt: Interrupt, hints: Hints, total: float
-    ) -> None:
-        self.pipeline = pipeline
-        self.record = record
-        self.interrupt = interrupt
-        self.hints = hints
-        self.total = total
-        self.now = asyncio.get_running_loop().time
-        self.began = self.now()
 
 
 class Failover:
@@ -90,11 +46,9 @@ class Failover:
     def __init__(
         self, asker: Asker, route: Route, terms: Terms, account: Account, case: Case
     ) -> None:
-        self.answer: Answer | None = None
-        self.serving: Candidate | None = None
+        self.attempt = OpenAttempt(asker, account)
         self._pipeline = asker.pipeline
         self._record = asker.record
-        self._interrupt = asker.interrupt
         self._route = route
         self._terms = terms
         self._account = account
@@ -105,11 +59,7 @@ class Failover:
             now=terms.now,
             repeats=asker.hints.repeats,
         )
-        self._open: Attempt | None = None
-        self._probes = False
-        self._has_asked = False
         self._waits = False
-        self._content_after = 0.0
 
     async def first_answer(self, queue: deque[Candidate]) -> Answer:
         """
@@ -135,8 +85,8 @@ class Failover:
                 queue = queue or await self._next_round(error)
             else:
                 await self._case.answered(candidate.provider.name)
-                self.answer = self._resumable(answer)
-                return self.answer
+                self.attempt.answer = self._resumable(answer)
+                return self.attempt.answer
         assert failure is not None, "the first of them was asked"
         raise self._final(failure)
 
@@ -151,30 +101,21 @@ class Failover:
         """Any may be asked first; a retry draws on the budget of the target that receives it."""
         while queue:
             candidate = queue.popleft()
-            if not self._has_asked or self._pipeline.health.may_retry(candidate.name):
+            if not self.attempt.has_asked or self._pipeline.health.may_retry(candidate.name):
                 return candidate
         return None
 
+    async def ask(self, candidate: Candidate, terms: Terms) -> Answer:
+        """One attempt; if it answers it stays open."""
+        return await self.attempt.ask(candidate, terms, waits=self._waits)
+
     async def lose(self, error: BaseException) -> ProviderError:
         """The answer on its way broke off; `Takeover` has another target go on."""
-        opened, serving = self._open, self.serving
-        assert opened is not None, "an answer's attempt is open"
-        assert serving is not None, "an attempt has a target"
-        if isinstance(error, asyncio.CancelledError) and not opened.timed_out:
-            raise error
-        self._open = None
-        try:
-            await opened.__aexit__(type(error), error, error.__traceback__)
-        except ProviderError as renamed:  # a deadline that passed has named itself
-            error = renamed
-        finally:
-            self._ended()
-            self.judge(error)
-            self.serving = None
-        if not isinstance(error, ProviderError):
-            raise error
+        serving = self.attempt.serving
+        assert serving is not None, "an answer has a target"
+        lost = await self.attempt.lose(error)
         self._retries.broke_off(serving.name)
-        return error
+        return lost
 
     def others(self) -> Iterator[Candidate]:
         """The targets to try now that have not had this request, best first."""
@@ -196,35 +137,6 @@ class Failover:
             tells_tokens=bool(options.get("continuous_usage_stats")),
         )
         return Streamed(answer.sent, stream.joined.take(answer.held), stream)
-
-    async def release(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Free the upstream connection: at once, or after draining it if its provider says so."""
-        opened, self._open = self._open, None
-        if opened is None:
-            return
-        try:
-            if isinstance(self.answer, Streamed):
-                await self._read_on(self.answer)
-        finally:
-            try:
-                await opened.__aexit__(kind, error, traceback)
-            finally:
-                self._ended()
-
-    def judge(self, error: BaseException | None) -> None:
-        """What the end of the answer says of the target that gave it."""
-        if self.serving is None:
-            return
-        if error is None:
-            self._pipeline.health.succeeded(self.serving.name)
-        elif isinstance(error, ProviderError):
-            self._record.attempts[-1].error = code_of(error)
-            self._pipeline.health.failed(self.serving.name, error)
 
     async def _next_round(self, error: ProviderError) -> deque[Candidate]:
         """All have failed once: wait, then those that may be asked again; empty to give up."""
@@ -256,91 +168,6 @@ class Failover:
             wait = soonest(self._pipeline, self._route, self._terms.call)
             error.retry_after = max(wait, told or 0.0, 1.0)
         return error
-
-    async def ask(self, candidate: Candidate, terms: Terms) -> Answer:
-        """One attempt; the one that answers stays open until the request ends."""
-        pipeline, account = self._pipeline, self._account
-        self._probes = await pipeline.admit(
-            candidate,
-            self._record.tenant,
-            waits_until=terms.content_by if self._waits else None,
-        )
-        self.serving = candidate
-        record = pipeline.attempt_record(self._record, candidate)
-        account.tally = Tally()
-        if not self._has_asked:
-            self._has_asked = True
-            pipeline.health.sent(candidate.name)
-        try:
-            headers = pipeline.attempt_headers(self._record, record)
-            attempt = Attempt(terms, candidate, record, account.tally, headers)
-            answer = await self._entered(attempt, candidate)
-        except BaseException as error:
-            if isinstance(error, ProviderError) and error.retry is Retry.ONCE:
-                account.abandon(record)
-            self._failed(record, candidate, error)
-            raise
-        self._open, self.answer = attempt, self.answer or answer
-        self._record.target = candidate.name
-        self._content_after = pipeline.clock() - record.started
-        self._release_probe(candidate)  # one that streams holds up nobody
-        self._interrupt.catch_up()
-        return answer
-
-    async def _entered(self, attempt: Attempt, candidate: Candidate) -> Answer:
-        """The attempt's answer; a provider that bills anyway may finish it without the client."""
-        settings = candidate.provider.settings
-        if settings.on_hang_up == "abort":
-            return await attempt.__aenter__()
-        self._interrupt.put_off(lambda: attempt.hurry(settings.drain_timeout))
-        try:
-            return await attempt.__aenter__()
-        except BaseException:
-            self._interrupt.catch_up()
-            raise
-
-    def _failed(self, record: AttemptRecord, candidate: Candidate, error: BaseException) -> None:
-        record.ended = self._pipeline.clock()
-        record.error = code_of(error)
-        self._pipeline.queues.give_back(
-            candidate.provider, overloaded=isinstance(error, _OVERLOADED)
-        )
-        self.serving = None
-        if isinstance(error, ProviderError) and not isinstance(error, ProviderBusy):
-            self._pipeline.health.failed(candidate.name, error)
-        else:
-            self._release_probe(candidate)
-
-    def _release_probe(self, candidate: Candidate) -> None:
-        if self._probes:
-            self._pipeline.health.released(candidate.name)
-
-    async def _read_on(self, answer: Streamed) -> None:
-        """What is left to read when the client has all that it will get."""
-        if answer.rest.done:
-            answer.rest.unwatch()
-            await answer.rest.read_out()
-        elif isinstance(self._interrupt.error, ClientHungUp):
-            await self._drain(answer)
-
-    async def _drain(self, answer: Streamed) -> None:
-        """Read on without the client, for a provider that bills anyway, to learn the usage."""
-        assert self.serving is not None, "an answer has a target"
-        settings = self.serving.provider.settings
-        if settings.on_hang_up == "abort":
-            return
-        answer.rest.unwatch()
-        try:
-            async with asyncio.timeout(settings.drain_timeout):
-                while await answer.rest.next():
-                    pass
-        except (TimeoutError, ProviderError):
-            return  # what was counted so far stands
-
-    def _ended(self) -> None:
-        assert self.serving is not None, "an attempt has a target"
-        self._pipeline.queues.give_back(self.serving.provider, seconds=self._content_after)
-        self._record.attempts[-1].ended = self._pipeline.clock()
 
 
 def candidates(pipeline: Pipeline, route: Route, call: Call) -> Sequence[Candidate]:

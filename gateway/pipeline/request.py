@@ -29,9 +29,10 @@ from ..contract.provider import Operation
 from ..routing import Candidate, Route
 from .account import Account
 from .attempt import Answer, Call, Terms
-from .failover import Asker, Failover, Hints, candidates, offering, soonest
+from .failover import Failover, candidates, offering, soonest
 from .fallbacks import Fallbacks
 from .interrupt import Interrupt
+from .open_attempt import Asker, Hints, OpenAttempt
 from .outcome import LEFT, conclude
 from .pipeline import Pipeline
 from .reckoning import Reckoning
@@ -60,12 +61,12 @@ class Request:
         self._operation = operation
         self._pipeline = pipeline
         self._snapshot = pipeline.snapshot
-        self._failover: Failover | None = None
+        self._attempt: OpenAttempt | None = None
 
     @property
     def serving(self) -> Candidate | None:
         """The target whose answer is on its way."""
-        return None if self._failover is None else self._failover.serving
+        return None if self._attempt is None else self._attempt.serving
 
     async def __aenter__(self) -> Self:
         self.interrupt.__enter__()
@@ -158,8 +159,9 @@ class Request:
             max_output=account.lowered_cap,
             most=account.reckoning.most,
         )
-        self._failover = Failover(asker, route, terms, account, case)
-        answer = await self._failover.first_answer(queue)
+        failover = Failover(asker, route, terms, account, case)
+        self._attempt = failover.attempt
+        answer = await failover.first_answer(queue)
         self.record.first_content = self._pipeline.clock()
         return answer
 
@@ -201,8 +203,8 @@ class Request:
         ended = error
         self.interrupt.disarm()  # settling is not cut short
         try:
-            if self._failover is not None:
-                await self._failover.release(kind, error, traceback)
+            if self._attempt is not None:
+                await self._attempt.release(kind, error, traceback)
         except ProviderError as renamed:  # a deadline that passed has named itself
             ended = renamed
         finally:
@@ -220,12 +222,12 @@ class Request:
         """What it has come to: the record is complete, and health hears of the target."""
         if self.interrupt.error is not None and isinstance(error, asyncio.CancelledError):
             error = self.interrupt.error
-        failover = self._failover
-        has_answer = failover is not None and failover.answer is not None
+        attempt = self._attempt
+        has_answer = attempt is not None and attempt.answer is not None
         if self.account is not None and (has_answer or self._left_while_asking()):
             self.account.charge()
-        if failover is not None:
-            failover.judge(error)
+        if attempt is not None:
+            attempt.judge(error)
         conclude(self.record, error, committed=has_answer)
         self.record.ended = self._pipeline.clock()
 

@@ -171,7 +171,8 @@ def run(scene: Scene, requests: int, seed: int, say: Callable[[str], None]) -> R
         memory,
     )
     report.calm = _calm(scene)
-    until(lambda: scene.descriptors() <= before, within=SETTLED)
+    with suppress(TimeoutError):
+        until(lambda: scene.descriptors() <= before, within=SETTLED)
     report.descriptors = before, scene.descriptors()
     return report
 
