@@ -6,7 +6,6 @@ threads and stores open when the server starts the lifespan and close in reverse
 """
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from . import __version__
 from .access import Holders, Peppers
@@ -33,7 +32,7 @@ from .inbound.status import GatewayStatus
 from .limits import Plans, PlanSettings
 from .pipeline import Pipeline, Tools
 from .registry import Registry
-from .server import Bounds, Listener, Patience, bind, serve_listeners, settle_resources
+from .server import Bounds, Listener, Patience, bind
 from .settings import Settings
 from .supervisor.colleagues import Colleagues
 from .telemetry.context import PassedOn, is_wanted
@@ -48,6 +47,7 @@ from .wiring.gauges import watch, watch_queues
 from .wiring.overview import Alone
 from .wiring.probes import asking
 from .wiring.reload import Reload
+from .wiring.running import listeners_of, serve_alone, serve_until_told, settle
 from .wiring.secrets import peppers_of, secrets_of
 from .wiring.snapshots import Ready, Snapshots
 from .wiring.source import Loaded, Loader, Source
@@ -318,31 +318,19 @@ def _warn(settings: Settings) -> None:
         )
 
 
-def _settle_collector() -> None:
-    """
-    What was made at start lives as long as the process, so the collector need not walk it again
-    and again: without this it takes a tenth of a request's time. Requests leave no cycles; what
-    little there is can gather for longer.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
 def run(settings: Settings, gateway: Gateway, ready: Callable[[str], None] = _announce) -> None:
     """Serve a gateway that is built already; `ready` is called with the address."""
     gateway.prepare()
     _warn(settings)
-    settle_resources()
-    _settle_collector()
+    settle()
     with ExitStack() as stack:
         sockets = [stack.enter_context(bind(settings.host, settings.port))]
         if settings.admin_address is not None:
             sockets.append(stack.enter_context(bind(*settings.admin_address)))
-        listeners = _listeners(gateway, sockets)
+        listeners = listeners_of(gateway, sockets)
         url = listeners[0].url
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_served(listeners, gateway, ready=lambda: ready(url)))
+            runner.run(serve_alone(gateway, listeners, lambda: ready(url)))
 
 
 def work(settings: Settings, control: int, data: int, admin: int | None) -> None:
@@ -365,30 +353,11 @@ def work(settings: Settings, control: int, data: int, admin: int | None) -> None
     loaded = loader.load() if source is None else (loader.load_from(source), source)
     gateway = Gateway(settings, registry, loader, loaded, colleagues)
     gateway.prepare()
-    settle_resources()
-    _settle_collector()
+    settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_worked(_listeners(gateway, sockets), gateway, colleagues))
+        runner.run(_worked(gateway, listeners_of(gateway, sockets), colleagues))
 
 
-def _listeners(gateway: Gateway, sockets: Sequence[socket.socket]) -> list[Listener]:
-    applications: list[ASGIApp] = [gateway] if gateway.admin is None else [gateway, gateway.admin]
-    return [Listener(*pair) for pair in zip(applications, sockets, strict=True)]
-
-
-async def _worked(listeners: Sequence[Listener], gateway: Gateway, colleagues: Colleagues) -> None:
+async def _worked(gateway: Gateway, listeners: Sequence[Listener], colleagues: Colleagues) -> None:
     async with colleagues.present(gateway.alone, gateway.reload):
-        await serve_listeners(
-            listeners, gateway, gateway.patience(), gateway.bounds(), ready=colleagues.begin
-        )
-
-
-async def _served(
-    listeners: Sequence[Listener], gateway: Gateway, ready: Callable[[], None]
-) -> None:
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, gateway.reload.ask)
-    try:
-        await serve_listeners(listeners, gateway, gateway.patience(), gateway.bounds(), ready=ready)
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+        await serve_until_told(gateway, listeners, colleagues.begin)

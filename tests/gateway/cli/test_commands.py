@@ -17,6 +17,7 @@ from gateway.access import Key
 from gateway.server import AddressInUse
 from gateway.settings import Settings, StartRefused
 from gateway.supervisor import supervising
+from gateway.wiring import running
 from tests.support.application import CONFIG, KEY, NARROW_KEY, NOWHERE, TOKEN
 from tests.support.command_line import lockgate, refused
 from tests.support.processes import ROOT
@@ -50,7 +51,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in {"SIM": NOWHERE, "KEY": KEY, "NARROW": NARROW_KEY}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LOCKGATE_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(gateway.app, "serve_listeners", _served)
+    monkeypatch.setattr(running, "serve_listeners", _served)
 
 
 def _served(*_: object, **__: object) -> None:
