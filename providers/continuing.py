@@ -164,5 +164,7 @@ def _bounds(operation: Operation, body: Body, target: Target, spent: int) -> dic
         if "max_completion_tokens" in body:
             bounds["max_completion_tokens"] = None
     if least := body.get("min_tokens"):
+        if type(least) is not int:
+            return None
         bounds["min_tokens"] = max(0, least - spent)
     return bounds

@@ -168,7 +168,7 @@ class Compatible(Provider[C]):
         for name in dropped:
             del out[name]
         options = out.get("stream_options")
-        if options and "continuous_usage_stats" in options:
+        if isinstance(options, dict) and "continuous_usage_stats" in options:
             out["stream_options"] = {
                 name: value for name, value in options.items() if name != "continuous_usage_stats"
             }

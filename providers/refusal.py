@@ -101,9 +101,9 @@ class Refusals:
         return kind(told.message, retry_after=retry_after(headers, datetime.now(UTC)))
 
     def _told(self, answer: Any) -> _Told:
+        while isinstance(answer, dict) and isinstance(answer.get("error"), dict):
+            answer = answer["error"]
         match answer:
-            case {"error": dict() as error}:
-                return self._told(error)
             case {"error": error} | {"detail": error} if error:
                 return _Told(self._clean(error, MAX_TOLD) or "")
             case dict():
@@ -121,7 +121,7 @@ class Refusals:
         """As text without secrets, then cut: the other way round, half a secret could stay."""
         if value is None:
             return None
-        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+        text = value if isinstance(value, str) else _written(value)
         for secret in self._secrets:
             text = text.replace(secret, "[redacted]")
         return text.encode(errors="replace")[:most].decode(errors="ignore")
@@ -151,6 +151,13 @@ def _parsed(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return body.decode(errors="replace")
+
+
+def _written(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # it reads deeper than it writes
+        return "an error that is nested too deeply"
 
 
 def _status(told: _Told) -> int:

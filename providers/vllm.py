@@ -68,5 +68,6 @@ def _rename_guided(out: dict[str, Any]) -> None:
     """Old names of structured outputs become one object; what the client wrote there wins."""
     old = {name: out.pop(name) for name in _GUIDED if name in out}
     wanted = {_GUIDED[name]: value for name, value in old.items() if value is not None}
-    if wanted:
-        out["structured_outputs"] = {**wanted, **(out.get("structured_outputs") or {})}
+    given = out.get("structured_outputs") or {}
+    if wanted and isinstance(given, dict):  # what makes no sense is the server's to refuse
+        out["structured_outputs"] = {**wanted, **given}

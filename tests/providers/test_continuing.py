@@ -134,6 +134,11 @@ def test_what_has_no_cap_gets_none() -> None:
     assert found.body["max_tokens"] == DEFAULT_OF_COMPLETIONS - 5
 
 
+@pytest.mark.parametrize("least", ["9", True, 9.5, [9], {"a": 1}])
+def test_a_least_that_makes_no_sense_is_gone_on_with_nowhere(least: Any) -> None:
+    assert chat(min_tokens=least) is None
+
+
 @pytest.mark.parametrize(("least", "left"), [(9, 4), (5, 0), (1, 0)])
 def test_the_least_is_what_is_left_of_it(least: int, left: int) -> None:
     found = chat(min_tokens=least)

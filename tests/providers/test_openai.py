@@ -243,6 +243,13 @@ def test_a_completion_is_capped_by_max_tokens(given: dict[str, Any], cap: int) -
     assert sent(OFFICIAL, body, "completion", max_output=256)["max_tokens"] == cap
 
 
+@pytest.mark.parametrize("options", [5, "continuous_usage_stats", [], True])
+def test_an_embedding_may_have_stream_options_that_make_no_sense(options: Any) -> None:
+    body = {"model": "m", "input": "a", "stream_options": options}
+
+    assert sent(OFFICIAL, body, "embedding")["stream_options"] == options
+
+
 @pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"x": 1}])
 def test_usage_is_asked_for_where_the_client_did_not(options: dict[str, Any] | None) -> None:
     body = {**CHAT, "stream": True, "stream_options": options}

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import orjson
 import pytest
 
 from gateway.contract.errors import (
@@ -128,6 +129,19 @@ def test_the_text_is_bounded_and_no_half_of_a_secret_is_left(length: int) -> Non
 
     assert len(error.message.encode()) <= MAX_TOLD
     assert "sk-" not in error.message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"error": {"message": %b}}' % (b"[" * 300 + b"]" * 300),
+        b'{"error": ' * 900 + b'"lost"' + b"}" * 900,
+        b'{"detail": %b}' % (b'{"a":' * 300 + b"1" + b"}" * 300),
+    ],
+)
+def test_an_error_that_is_nested_deeply_is_one_like_others(answer: bytes) -> None:
+    assert isinstance(named(400, answer), ProviderRejected)
+    assert isinstance(REFUSALS.of_event(orjson.loads(answer)), ProviderFailed)
 
 
 @pytest.mark.parametrize(

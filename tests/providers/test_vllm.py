@@ -95,6 +95,11 @@ def test_structured_outputs_that_the_client_wrote_win() -> None:
     assert "structured_outputs" not in sent(vllm(), guided_regex=None)
 
 
+@pytest.mark.parametrize("given", ["x", 1, [{}], True])
+def test_structured_outputs_that_make_no_sense_are_the_servers_to_refuse(given: Any) -> None:
+    assert sent(vllm(), guided_json={}, structured_outputs=given)["structured_outputs"] == given
+
+
 def test_the_cap_is_sent_as_max_tokens() -> None:
     assert sent(vllm())["max_tokens"] == 64
     assert sent(vllm(), max_completion_tokens=9)["max_tokens"] == 9
