@@ -1,16 +1,18 @@
 """Whatever bytes come, a body is a valid one or a 400 that names the fault."""
 
 import json
+import tracemalloc
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.contract.chat import ChatRequest
 from gateway.contract.errors import InvalidRequest
-from gateway.inbound.parse import MAX_DEPTH, MAX_NODES, parse
+from gateway.inbound.parse import MAX_DEPTH, MAX_NODES, MAX_STRINGS, MAX_VALUES, parse
 
+MIB = 1024 * 1024
 MESSAGES = [{"role": "user", "content": "hi"}]
 JSON = st.recursive(
     # Small trees: depth and size have tests of their own.
@@ -62,7 +64,18 @@ def _finite(value: object) -> dict[str, object]:
         b'{"model": "m"} x',
         b'{"model": "\\ud800"}',
         b'{"model": "\xff"}',
-        b"[" * 100_000,
+        b'{"model": Infinity}',
+        b'{"model": -Infinity}',
+        '{"model": "m"}'.encode("utf-32"),
+        b'{"model": "m"}\0',
+        b'{"model": 01}',
+        b'{"model": "\\udc00\\ud800"}',
+        b'{"model": "\xed\xa0\x80"}',
+        b'{"model": "a\nb"}',
+        b"{'model': 1}",
+        b'{"model": 1,}',
+        b'{"model": tru}',
+        b'/* */ {"model": 1}',
     ],
 )
 def test_what_is_not_json_is_told_with_its_place(content: bytes) -> None:
@@ -84,8 +97,75 @@ def test_a_body_may_not_be_deeper_than_the_bound(levels: int) -> None:
         parse(_nested(levels), ChatRequest)
 
 
-def test_a_body_may_not_have_more_objects_than_the_bound() -> None:
-    content = b'{"model":"m","messages":[],"x":[%b[]]}' % (b"[]," * MAX_NODES)
+@pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1])
+@settings(max_examples=10)
+@given(data=st.data())
+def test_depth_is_told_apart_from_what_stands_in_strings(depth: int, data: st.DataObject) -> None:
+    """Alternating kinds, brackets and quotation marks within strings, blanks between."""
+    noise = st.text(alphabet='[]{}"\\,:x ', max_size=8).map(json.dumps)
+    body = "0"
+    for _ in range(depth - 1):
+        text = data.draw(noise)
+        body = data.draw(
+            st.sampled_from([f"[{text}, {body}]", f"[{body} ]", f"{{{text}: {body}, {text}: 1}}"])
+        )
+    content = f'{{"model": "m", "messages": {json.dumps(MESSAGES)}, "x": {body}}}'.encode()
 
-    with pytest.raises(InvalidRequest, match="more than 100000 objects"):
-        parse(content, ChatRequest)
+    if depth == MAX_DEPTH:
+        assert parse(content, ChatRequest) == orjson.loads(content)
+    else:
+        with pytest.raises(InvalidRequest, match="nested more than 64 levels"):
+            parse(content, ChatRequest)
+
+
+def _with(filling: bytes) -> bytes:
+    return b'{"model":"m","messages":[{"role":"user","content":"hi"}],"x":[%b]}' % filling
+
+
+TOO_MANY = {
+    "lists": _with(b"[]," * MAX_NODES + b"1"),
+    "objects": _with(b"{}," * MAX_NODES + b"1"),
+    "numbers": _with(b"1," * MAX_VALUES + b"1"),
+    "strings": _with(b'"",' * MAX_STRINGS + b"1"),
+    "names": _with(b"{%b}" % b",".join(b'"%x":1' % n for n in range(MAX_STRINGS))),
+    "messages": b'{"model":"m","messages":[%b]}'
+    % b",".join([b'{"role":"user","content":""}'] * MAX_NODES),
+    "ten-mebibytes-of-brackets": b"[" * 10 * MIB,
+    "ten-mebibytes-of-lists": _with(b"[]," * (10 * MIB // 3) + b"1"),
+}
+
+
+@pytest.mark.parametrize("case", TOO_MANY)
+def test_a_body_of_too_many_values_is_refused_before_they_are_made(case: str) -> None:
+    content = TOO_MANY[case]
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidRequest, match="more than") as raised:
+            parse(content, ChatRequest)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert raised.value.code == "invalid_json"
+    assert peak < 20 * len(content)
+
+
+ENOUGH = {
+    "lists": _with(b"[]," * (MAX_NODES - 4) + b"1"),
+    "numbers": _with(b"1," * (MAX_VALUES - 10) + b"1"),
+    "strings": _with(b'"",' * (MAX_STRINGS - 10) + b"1"),
+    "commas-in-a-string": _with(b'"%b"' % (b"," * 2 * MAX_VALUES)),
+    "brackets-in-a-string": _with(b'"%b"' % (b"[{" * 2 * MAX_NODES)),
+    "quoted-json-in-a-string": _with(json.dumps('{"a": ["\\\\"]},' * MAX_NODES).encode()),
+}
+
+
+@pytest.mark.parametrize("case", ENOUGH)
+def test_a_body_within_the_bounds_is_taken_whatever_its_strings_hold(case: str) -> None:
+    assert parse(ENOUGH[case], ChatRequest) == orjson.loads(ENOUGH[case])
+
+
+@given(st.binary(max_size=64), st.sampled_from([b"[", b"{", b'"', b"\\", b","]))
+def test_bytes_that_are_no_json_are_a_fault_of_the_request(noise: bytes, unit: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        parse(unit * 100 + noise, ChatRequest)
