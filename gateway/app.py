@@ -33,7 +33,7 @@ from .limits import Plans, PlanSettings
 from .pipeline import Pipeline, Tools
 from .registry import Registry
 from .server import Bounds, Listener, Patience, bind
-from .settings import Settings
+from .settings import Settings, StartRefused
 from .supervisor.colleagues import Colleagues
 from .telemetry.context import PassedOn, is_wanted
 from .telemetry.log import LogPipe, RequestLog, configure_logging
@@ -352,6 +352,11 @@ def work(settings: Settings, control: int, data: int, admin: int | None) -> None
     loader = loader_of(settings, registry)
     loaded = loader.load() if source is None else (loader.load_from(source), source)
     gateway = Gateway(settings, registry, loader, loaded, colleagues)
+    if settings.workers > gateway.config.limits.max_replicas:
+        raise StartRefused(
+            "limits.max_replicas is smaller than LOCKGATE_WORKERS: without Redis, workers would "
+            "let through more than a limit says"
+        )
     gateway.prepare()
     settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,6 +1,9 @@
 """What a worker answers its supervisor: how it is, what it has counted; it reloads in two steps."""
 
+import asyncio
 import base64
+import os
+import signal
 
 from ..config import ConfigError
 from ..telemetry.families import read
@@ -8,6 +11,9 @@ from ..wiring.overview import Alone
 from ..wiring.reload import Reload, Staged
 from ..wiring.source import Source
 from .channel import Handler, Json, Refused
+
+HEAR = 0.05
+"""Seconds for a signal to be heard that was sent just before."""
 
 
 class Answers:
@@ -27,6 +33,7 @@ class Answers:
             "read": self._read,
             "stage": self._stage,
             "commit": self._commit,
+            "stop": self._stop,
         }
 
     async def _metrics(self, _: Json) -> Json:
@@ -51,6 +58,16 @@ class Answers:
         if staged is None:
             raise Refused("Nothing was staged.")
         self._reload.commit(staged)
+        return {}
+
+    async def _stop(self, asked: Json) -> Json:
+        """
+        Drain, or cut what drains. A service manager may have told every process by itself, which
+        must not count twice: the second signal is the one that cuts.
+        """
+        await asyncio.sleep(HEAR)
+        if asked["at_once"] or not self._alone.status.is_draining:
+            os.kill(os.getpid(), signal.SIGTERM)
         return {}
 
     async def _staged_from(self, source: Source | None) -> Staged:

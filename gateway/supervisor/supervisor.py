@@ -3,7 +3,7 @@ The parent of the workers: starts them, tells them what it is told, and speaks f
 
 The first worker starts alone, so that what can't be started is told once; what it has read is the
 configuration of all, of those too that take another's place. SIGTERM and SIGINT go on to every
-worker: the first drains, the second cuts. SIGHUP reloads all of them or none.
+worker, over its channel: the first drains, the second cuts. SIGHUP reloads all of them or none.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .channel import Handler, Json, Refused
@@ -113,15 +114,24 @@ class Supervisor:
         return 0 if self.stopping.is_set() or not found else (found[0] if found[0] > 0 else 1)
 
     def _stop(self) -> None:
+        is_again = self.stopping.is_set()
         self.stopping.set()
         self._may_start.set()
         for each in self._command.sockets:
             each.close()  # the workers have theirs, until each has drained
-        for worker in self._present():
-            worker.tell(signal.SIGTERM)
+        for seat in self._seats:
+            if seat.worker is not None and seat.is_ready:
+                self._begin(partial(self._stop_ready, seat.worker, at_once=is_again))
+            elif seat.worker is not None:
+                seat.worker.tell(signal.SIGTERM)
 
-    def _present(self) -> list[Worker]:
-        return [seat.worker for seat in self._seats if seat.worker is not None]
+    async def _stop_ready(self, worker: Worker, *, at_once: bool) -> None:
+        try:
+            answer = await worker.ask("stop", at_once=at_once)
+        except Refused:
+            answer = None
+        if answer is None:
+            worker.tell(signal.SIGTERM)
 
     def _taking_requests(self) -> list[Worker]:
         return [seat.worker for seat in self._seats if seat.worker is not None and seat.is_ready]

@@ -57,7 +57,7 @@ async def serve_until_told(
     served: Served, listeners: Sequence[Listener], ready: Callable[[], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called once it listens."""
-    await serve_listeners(listeners, served, served.patience(), served.bounds(), ready=ready)
+    await serve_listeners(listeners, served, served.patience(), bounds=served.bounds(), ready=ready)
 
 
 async def serve_alone(

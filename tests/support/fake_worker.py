@@ -8,6 +8,7 @@ to it into `events`, one JSON list a line: its process id and a word, perhaps wi
     {"slow": 0.5}              take so many seconds to start
     {"refuse": ["stage"]}      refuse those questions
     {"mute": ["commit"]}       never answer those
+    {"linger": true}           drain until it is told to cut
     {"source": {"a": "YQ=="}}  what it reads
 """
 
@@ -71,6 +72,13 @@ async def main() -> None:
     if (code := behaviour("die", None)) is not None:
         sys.exit(code)
     done = asyncio.Event()
+
+    async def stop(asked: Json) -> Json:
+        happened("stop", asked["at_once"])
+        if asked["at_once"] or not behaviour("linger", False):
+            done.set()
+        return {}
+
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, done.set)
     handlers = {
         "metrics": answers("metrics", families),
@@ -81,6 +89,7 @@ async def main() -> None:
         "read": answers("read", lambda: {"source": behaviour("source", {}), "digest": "d"}),
         "stage": answers("stage", {"needs_restart": ["limits.lease"]}),
         "commit": answers("commit", {}),
+        "stop": stop,
     }
     async with Channel(control, handlers) as channel:
         await channel.ask("started", within=30, source=source or behaviour("source", {}))

@@ -97,7 +97,8 @@ def _requests(counted: dict[str, float]) -> float:
 def test_workers_count_limits_and_metrics_together(
     upstream: Simulator, redis: RedisServer, tmp_path: Path
 ) -> None:
-    config = settings({"sim": upstream.url}, plan={"requests": f"{MANY}/day"})
+    plan = {"requests": f"{MANY}/day"}
+    config = settings({"sim": upstream.url}, plan=plan, limits={"deadline": "5s"})
     with workers(tmp_path, config, redis) as process:
         assert len(children(process)) == 2
         statuses = posted(process, 2 * MANY)
@@ -196,6 +197,21 @@ def streamed(process: Gateway) -> str:
     return data(ask("POST", url, json=chat(stream=True), headers=bearer()).text)[-1]
 
 
+def test_a_service_manager_that_tells_every_process_itself_cuts_nothing(
+    upstream: Simulator, redis: RedisServer, tmp_path: Path
+) -> None:
+    config = settings({"sim": upstream.url})
+    with workers(tmp_path, config, redis) as process, ThreadPoolExecutor(4) as pool:
+        upstream.fresh()
+        streams = [pool.submit(streamed, process) for _ in range(4)]
+        until(lambda: upstream.state()["running"] == 4, within=SOON)
+        for pid in (process.pid, *children(process)):
+            os.kill(pid, signal.SIGTERM)
+
+        assert [each.result() for each in streams] == ["[DONE]"] * 4
+        assert process.ended(SOON) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["told to", "orphaned"])
 def test_workers_drain_when_they_are_told_to_and_when_nobody_is_left_to_tell_them(
     upstream: Simulator, redis: RedisServer, tmp_path: Path, number: signal.Signals
@@ -264,6 +280,11 @@ def test_what_can_not_be_started_is_told_once(redis: RedisServer, tmp_path: Path
     assert code == 2
     assert told.count("models: must be a mapping") == 1
     assert "Traceback" not in told
+
+    config = settings({"sim": "http://127.0.0.1:9"}, limits={"max_replicas": 1})
+    code, told = failed(tmp_path, json.dumps(config), LOCKGATE_REDIS_URL=redis.url)
+    assert code == 2
+    assert told.count("limits.max_replicas is smaller than LOCKGATE_WORKERS") == 1
 
 
 def test_workers_without_redis_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What a worker tells its supervisor: of itself alone."""
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from gateway.supervisor.channel import Refused
 from gateway.wiring.source import Source
 from tests.support.application import CONFIG
 from tests.support.reloading import Reloading, reloading
+from tests.support.simulator import eventually
 
 MORE = CONFIG + "http: {max_body: 7}\n"
 
@@ -65,6 +68,26 @@ async def test_files_that_can_not_be_used_are_refused_with_all_faults(
 
     assert len(refused.value.reasons) >= 2
     assert world.gateway.reload.failures == 1
+
+
+async def test_it_stops_once_however_often_it_was_told_to_drain(world: Reloading) -> None:
+    stop, heard = answers(world).handlers()["stop"], list[int]()
+    loop = asyncio.get_running_loop()
+
+    def hear() -> None:
+        heard.append(signal.SIGTERM)
+        world.gateway.drain()
+
+    loop.add_signal_handler(signal.SIGTERM, hear)
+    try:
+        for _ in range(3):
+            await stop({"at_once": False})
+            await eventually(lambda: bool(heard), within=10)
+        assert len(heard) == 1
+        await stop({"at_once": True})
+        await eventually(lambda: len(heard) == 2, within=10)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 def test_a_source_arrives_as_it_was_sent() -> None:

@@ -23,6 +23,18 @@ async def test_it_is_announced_once_all_are_ready_and_ends_with_the_last(tmp_pat
     assert len(running.events("told")) == 3
 
 
+async def test_the_first_signal_drains_and_the_second_cuts(tmp_path: Path) -> None:
+    async with crew(tmp_path, 2, linger=True) as running:
+        await running.until(lambda: bool(running.announced))
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running.until(lambda: len(running.events("stop")) == 2)
+        os.kill(os.getpid(), signal.SIGINT)
+        await running.until(lambda: len(running.events("stop")) == 4)
+
+    assert [at_once for _, at_once in running.events("stop")] == [False, False, True, True]
+    assert running.code == 0
+
+
 async def test_the_first_reads_the_configuration_and_all_others_are_given_it(
     tmp_path: Path,
 ) -> None:
