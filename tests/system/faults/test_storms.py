@@ -60,7 +60,7 @@ def test_31_one_that_flaps_is_nobodys_trouble(wary: Bench) -> None:
         return COLD if next(numbers) % period < period // 2 else sanely(received)
 
     wary.a.reply = flap
-    requests = 20_000 if AT_LENGTH else 400
+    requests = 10_000 if AT_LENGTH else 400
 
     told = wary.ask_all([body("flapping-steady") for _ in range(requests)], at_once=4)
 
@@ -78,7 +78,7 @@ def test_32_a_storm_is_not_made_worse_by_retries(wary: Bench) -> None:
     for each in wary.upstreams.values():
         each.says(COLD)
     began = time.monotonic()
-    requests = 20_000 if AT_LENGTH else 1000
+    requests = 10_000 if AT_LENGTH else 1000
 
     told = wary.ask_all([body("storm") for _ in range(requests)])
 
