@@ -58,7 +58,15 @@ def test_an_address_is_taken_with_and_without_the_version(given: str, kept: str)
 
 
 @pytest.mark.parametrize(
-    "fields", [{"base_url": "host:1"}, {"base_url": "file:///etc"}, {"basurl": "x"}]
+    "fields",
+    [
+        {"base_url": "host:1"},
+        {"base_url": "file:///etc"},
+        {"base_url": "http://"},
+        {"base_url": "http://[::1"},
+        {"basurl": "x"},
+        {"network": "ours"},
+    ],
 )
 def test_an_address_of_another_scheme_and_an_unknown_setting_are_refused(
     fields: dict[str, Any],
@@ -78,6 +86,19 @@ def test_a_provider_without_a_credential_that_it_needs_is_inactive() -> None:
     assert not Needy("n", settings()).is_active
     assert Needy("n", settings(api_key="k")).is_active
     assert Silent("n", settings()).is_active
+
+
+def test_24_a_kind_is_public_unless_it_or_its_settings_say_otherwise() -> None:
+    class Near(Silent):
+        network = "private"
+
+    there = settings(base_url="https://llm.example.com")
+    here = settings(base_url="http://127.0.0.1:8000")
+
+    assert [Silent("n", each).is_public for each in (there, here)] == [True, False]
+    assert not Near("n", there).is_public
+    assert not Silent("n", there.model_copy(update={"network": "private"})).is_public
+    assert Near("n", here.model_copy(update={"network": "public"})).is_public
 
 
 def test_a_kind_has_no_price_list_unless_it_says_so() -> None:

@@ -116,6 +116,21 @@ async def test_01_02_what_could_not_be_reached_was_not_sent(upstream: Upstream, 
             await read(upstream, chat(origin))
 
 
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.1", "0x7f.1", "2130706433", "[::1]", "localhost"]
+)
+async def test_03_a_public_upstream_with_a_private_address_is_blocked(
+    upstream: Upstream, chat: Chat, host: str
+):
+    async with faulty.serving(faulty.hanging) as server:
+        with pytest.raises(ProviderBlocked) as failure:
+            async with upstream.send(chat(f"http://{host}:{server.port}"), public=True):
+                pytest.fail("it was sent")
+        assert server.accepted == 0
+    assert (failure.value.status, failure.value.code) == (502, "upstream_blocked_address")
+    assert host not in failure.value.message
+
+
 async def test_the_time_to_connect_may_be_given(upstream: Upstream, chat: Chat):
     async with faulty.serving(faulty.hanging) as server:
         request = chat(f"https://127.0.0.1:{server.port}")
