@@ -107,6 +107,17 @@ def rest(client: socket.socket) -> bytes:
     return heard
 
 
+def answer(client: socket.socket, heard: bytes = b"") -> bytes:
+    """One answer whose length is announced, `heard` of it already; the connection stays open."""
+    while b"\r\n\r\n" not in heard:
+        heard += client.recv(65_536)
+    start, _, body = heard.partition(b"\r\n\r\n")
+    length = int(start.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    while len(body) < length:
+        body += client.recv(65_536)
+    return start + b"\r\n\r\n" + body
+
+
 def statuses(heard: bytes) -> list[int]:
     """The status of each answer."""
     return [int(found) for found in _STATUS.findall(heard)]
