@@ -103,7 +103,7 @@ def test_workers_count_limits_and_metrics_together(
         assert len(children(process)) == 2
         statuses = posted(process, 2 * MANY)
         # An answer is counted once all of it has gone out.
-        until(lambda: _requests(process.metrics()) == 2 * MANY)
+        until(lambda: _requests(process.metrics()) == 2 * MANY, within=SOON)
         counted = process.metrics()
 
         assert (statuses.count(200), statuses.count(429)) == (MANY, MANY)
@@ -126,12 +126,12 @@ def test_a_worker_that_dies_is_replaced_and_what_it_has_counted_is_not_forgotten
     ok = 'lockgate_attempts_total{result="ok",target="sim/demo-model"}'
     with workers(tmp_path, config, redis) as process:
         assert set(posted(process)) == {200}
-        until(lambda: process.metrics()[ok] == MANY)
+        until(lambda: process.metrics()[ok] == MANY, within=SOON)
         before = children(process)
         # What the others were given holds, whatever somebody has made of the file meanwhile.
         (tmp_path / "gateway.yaml").write_text("nonsense")
         os.kill(before[0], signal.SIGKILL)
-        until(lambda: not is_there(before[0]))
+        until(lambda: not is_there(before[0]), within=SOON)
         assert set(posted(process)) == {200}
 
         def replaced() -> bool:
@@ -141,7 +141,7 @@ def test_a_worker_that_dies_is_replaced_and_what_it_has_counted_is_not_forgotten
         until(replaced, within=SOON)
         assert ask("GET", f"{process.url}/health/ready").status_code == 200
         assert set(posted(process)) == {200}
-        until(lambda: process.metrics()[ok] == 3 * MANY)
+        until(lambda: process.metrics()[ok] == 3 * MANY, within=SOON)
         assert before[1] in children(process)
         assert "worker 1 ended (signal 9)" in process.output
 
@@ -238,7 +238,7 @@ def test_a_second_signal_cuts_at_all_workers(
         streams = [pool.submit(streamed, process) for _ in range(4)]
         until(lambda: upstream.state()["running"] == 4, within=SOON)
         process.process.send_signal(signal.SIGINT)
-        until(lambda: ask_ready(process) != 200)
+        until(lambda: ask_ready(process) != 200, within=SOON)
         process.process.send_signal(signal.SIGINT)
 
         codes = [json.loads(each.result())["error"]["code"] for each in streams]
