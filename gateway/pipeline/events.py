@@ -20,6 +20,10 @@ from ..contract.sse import Event, SSEDecoder
 READ_OUT = 1.0
 """Seconds to wait for the end of the transfer after the end of the answer."""
 
+MAX_BARREN = 4096
+"""Events of a stream that are held back before its first content: an empty one is a byte of the
+upstream's, and a hundred times as much of memory."""
+
 Piece = tuple[Event, Seen]
 """An event as it came, and what it said."""
 
@@ -105,7 +109,8 @@ class EventStream:
         All events up to and with the first batch that has content.
 
         Raises:
-            ProviderError: the answer ended, or `max_held` bytes passed, without content.
+            ProviderError: the answer ended, or `max_held` bytes or `MAX_BARREN` events passed,
+                without content.
         """
         held: list[Piece] = []
         size = 0
@@ -115,7 +120,7 @@ class EventStream:
                 raise ProviderGarbled("a stream without content", code="upstream_incomplete")
             held += batch
             size += sum(len(event.raw) for event, _ in batch)
-            if size > max_held:
+            if size > max_held or len(held) > MAX_BARREN:
                 raise ProviderGarbled("no content in time", code="upstream_response_too_large")
         return held
 

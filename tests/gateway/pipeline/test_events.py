@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.contract.errors import ProviderDisconnected, ProviderError, ProviderGarbled
 from gateway.contract.provider import Reader, Seen, Usage
 from gateway.contract.sse import Event
-from gateway.pipeline.events import EventStream, Piece, Tally
+from gateway.pipeline.events import MAX_BARREN, EventStream, Piece, Tally
 
 END = b"data: end\n\n"
 SHUT = b"data: shut\n\n"
@@ -123,6 +123,16 @@ async def test_what_is_held_back_is_bounded(size: int) -> None:
         with pytest.raises(ProviderGarbled) as raised:
             await events.until_content(size)
         assert raised.value.code == "upstream_response_too_large"
+
+
+@pytest.mark.parametrize("empty", [b"\n", b":\n\n"])
+async def test_of_empty_events_few_are_held_back(empty: bytes) -> None:
+    events, _ = stream_of(*[empty] * MAX_BARREN, event("a"), SHUT, END)
+
+    with pytest.raises(ProviderGarbled) as raised:
+        await events.until_content(1 << 20)
+
+    assert raised.value.code == "upstream_response_too_large"
 
 
 class Silent(Words):
