@@ -40,7 +40,7 @@ PLACES = 64
 """Requests that an upstream may have in flight."""
 PATIENCE = 20.0
 """Seconds for what is not promised any time, on a machine that is busy."""
-PATIENT = 0.7
+PATIENT = 1.0
 """Seconds that a gateway waits for upstreams which say nothing."""
 PLAN: Json = {
     "requests": "1000000/month",
@@ -270,14 +270,15 @@ def bench(
     aliases: Mapping[str, str] = NONE,
     urls: Mapping[str, str] = NONE,
     contexts: Mapping[str, ssl.SSLContext] = NONE,
+    timeouts: Mapping[str, Json] = NONE,
     health: Json = FORGETTING,
     **variables: str,
 ) -> Iterator[Bench]:
     """
     A gateway before an upstream of each name. A model of an upstream's name leads to it alone,
     `far` to the first by way of the line, `gone` to nobody. `contexts` are more upstreams, which
-    speak TLS, `aliases` more providers before upstreams that there are, and `urls` more before
-    anything; `config` changes sections, by name, and `variables` are LOCKGATE_ ones.
+    speak TLS, `urls` more providers before anything, and `aliases` more before what another leads
+    to. `timeouts` are of providers, `config` changes sections, `variables` are LOCKGATE_ ones.
     """
     with ExitStack() as stack:
         stage = stack.enter_context(Stage())
@@ -285,9 +286,11 @@ def bench(
         upstreams |= {name: Upstream(stage, context=each) for name, each in contexts.items()}
         line = stage.shape(upstreams[names[0]].server.port)
         addresses = {name: each.url for name, each in upstreams.items()}
-        addresses |= {alias: upstreams[name].url for alias, name in aliases.items()}
         addresses |= {"far": line.url, "gone": nowhere(), **urls}
+        addresses |= {alias: addresses[name] for alias, name in aliases.items()}
         settings = configuration(folder, addresses) | {"health": health}
+        for name, each in timeouts.items():
+            settings["providers"][name]["timeouts"] = each
         for section, more in (config or {}).items():
             settings[section] = {**settings.get(section, {}), **more}
         _put_prices(settings)

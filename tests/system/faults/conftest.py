@@ -8,8 +8,12 @@ from tests.system.faults.aftermath import Aftermath
 from tests.system.faults.bench import PATIENT, Bench, bench, model, nowhere
 from tests.system.world import Json
 
-BRISK: Json = {"timeouts": {"first_content": PATIENT, "stall": PATIENT}}
-"""For upstreams that do not answer; an attempt at another has its own time."""
+BRISK = {"brisk-a": "a", "brisk-b": "b", "brisk-far": "far", "less-brisk-far": "far"}
+"""Providers that are not waited for as long as others, and what they lead to."""
+TIMEOUTS: dict[str, Json] = {
+    **{name: {"first_content": PATIENT, "stall": PATIENT} for name in BRISK},
+    "less-brisk-far": {"first_content": "5200ms"},
+}
 NOWHERE = {"gone-2": nowhere(), "gone-3": nowhere(), "nameless": "http://nowhere.invalid:80"}
 MODELS = {
     "ab": model("a", "b"),
@@ -19,18 +23,20 @@ MODELS = {
     "all-gone": model("gone", "gone-2", "gone-3"),
     "nameless-a": model("nameless", "a"),
     "far-b": model("far", "b"),
-    "brisk": model("a", **BRISK),
-    "brisk-ab": model("a", "b", **BRISK),
-    "brisk-abc": model("a", "b", "c", **BRISK),
-    "brisk-far-b": model("far", "b", **BRISK),
-    "less-brisk-far-b": model("far", "b", timeouts={"first_content": "5200ms"}),
+    "brisk": model("brisk-a"),
+    "brisk-ab": model("brisk-a", "b"),
+    "brisk-abc": model("brisk-a", "brisk-b", "c"),
+    "brisk-far-b": model("brisk-far", "b"),
+    "less-brisk-far-b": model("less-brisk-far", "b"),
 }
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """One gateway for all tests that need no other. Its health forgives what they have done."""
-    with bench(tmp_path_factory.mktemp("faults"), {"models": MODELS}, urls=NOWHERE) as made:
+    folder = tmp_path_factory.mktemp("faults")
+    config = {"models": MODELS}
+    with bench(folder, config, urls=NOWHERE, aliases=BRISK, timeouts=TIMEOUTS) as made:
         assert all(each.is_whole for each in made.ask_both("abc"))
         yield made
 

@@ -31,7 +31,7 @@ def test_05_06_07_never_answers_is_somebody_elses_after_its_time(
         if stream != ("whole" in name or "part" in name) or name[:2] in {"05", "06"}
     ]
     world.a.says_each(SILENT_STARTS)
-    counter = 'lockgate_ambiguous_retries_total{target="a/demo-model"}'
+    counter = 'lockgate_ambiguous_retries_total{target="brisk-a/demo-model"}'
     before = world.gateway.metrics().get(counter, 0)
     began = time.monotonic()
 
@@ -86,7 +86,7 @@ def test_08_stalls_mid_stream_ends_in_an_error_after_what_came(world: Bench, cou
 
 def test_08_comments_are_signs_of_life(world: Bench) -> None:
     """So long in all that a stall would have ended it twice."""
-    comments = [b"2\r\n:\n\r\n"] * 15
+    comments = [b"2\r\n:\n\r\n"] * 21
     pieces = [begun(ROLE, SAID[0]), *comments, stream(*SAID[1:], STOP, b"data: [DONE]\n\n")]
     pieces[-1] = pieces[-1].partition(b"\r\n\r\n")[2]
     world.a.says(drip(pieces, pause=0.1))

@@ -46,7 +46,7 @@ def mock() -> Iterator[Mock]:
 @pytest.fixture(scope="module")
 def wary(tmp_path_factory: pytest.TempPathFactory, mock: Mock) -> Iterator[Bench]:
     """With health as users have it, but for what one target alone would trip over."""
-    models = {"theirs": model("llmock", retries={"attempts": 3}, timeouts={"stall": "1s"})}
+    models = {"theirs": model("llmock", retries={"attempts": 3}, timeouts={"stall": "2s"})}
     folder = tmp_path_factory.mktemp("third-party")
     health = {"consecutive_failures": 100, "failure_rate": 1}
     urls = {"llmock": mock.url}
@@ -58,7 +58,7 @@ def test_a_third_partys_faults_are_met_as_it_thinks_right(wary: Bench, mock: Moc
     """Its client is the gateway, with an application behind it that asks again what failed."""
     for case, (faults, codes) in FAULTS.items():
         mock.will(*faults)
-        told = _until_answered(wary)
+        told = _until_answered(wary, mock)
         assert [each.code for each in told] == codes, case
         assert told[-1].is_whole == (codes[-1] is None)
 
@@ -69,10 +69,11 @@ def test_a_third_partys_faults_are_met_as_it_thinks_right(wary: Bench, mock: Moc
     assert found["faults_injected"] == len(FAULTS) + 1  # 503 twice
 
 
-def _until_answered(wary: Bench) -> list[Told]:
+def _until_answered(wary: Bench, mock: Mock) -> list[Told]:
     """What an application is told that asks until it has an answer, or a refusal of its own."""
     content = body("theirs", stream=True)
     told: list[Told] = []
     while not told or (told[-1].status != 400 and not told[-1].is_whole and len(told) < 4):
         told += wary.ask_all([content])
+        mock.has_noticed()
     return told

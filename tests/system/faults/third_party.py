@@ -37,6 +37,13 @@ class Mock:
         url = f"{self.url}/_llmock/scenario"
         ask("POST", url, json={"behaviors": behaviors}).raise_for_status()
 
+    def has_noticed(self) -> None:
+        """
+        Wait until it knows how all requests have ended: it takes for another call what begins
+        before.
+        """
+        ask("GET", f"{self.url}/_llmock/requests").raise_for_status()
+
     def report(self) -> "subprocess.CompletedProcess[str]":
         """What it thinks of its client: exit 1 for one that misbehaves."""
         return subprocess.run(
