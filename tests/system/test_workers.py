@@ -48,7 +48,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    options = ("--tokens-per-second", "60", "--answer-tokens", "60")
+    options = ("--tokens-per-second", "25", "--answer-tokens", "60")
     with simulator(tmp_path_factory.mktemp("simulator"), *options) as server:
         yield server
 
