@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.system.faults.answers import TEXT
 from tests.system.faults.bench import Bench, Told, bench, body, model
 from tests.system.faults.third_party import Mock, llmock
 from tests.system.world import Json
@@ -46,11 +47,16 @@ def mock() -> Iterator[Mock]:
 @pytest.fixture(scope="module")
 def wary(tmp_path_factory: pytest.TempPathFactory, mock: Mock) -> Iterator[Bench]:
     """With health as users have it, but for what one target alone would trip over."""
-    models = {"theirs": model("llmock", retries={"attempts": 3}, timeouts={"stall": "2s"})}
+    models = {
+        "theirs": model("llmock", retries={"attempts": 3}, timeouts={"stall": "2s"}),
+        "theirs-a": model("stopped", "a"),
+    }
     folder = tmp_path_factory.mktemp("third-party")
     health = {"consecutive_failures": 100, "failure_rate": 1}
-    urls = {"llmock": mock.url}
-    with bench(folder, {"models": models}, names="a", urls=urls, health=health) as made:
+    urls = {"llmock": mock.url, "stopped": mock.url}
+    timeouts = {"stopped": {"first_content": "2s"}}
+    config = {"models": models}
+    with bench(folder, config, names="a", urls=urls, timeouts=timeouts, health=health) as made:
         yield made
 
 
@@ -67,6 +73,16 @@ def test_a_third_partys_faults_are_met_as_it_thinks_right(wary: Bench, mock: Moc
     found = json.loads(verdict.stdout)
     assert (found["passed"], found["findings"]) == (True, [])
     assert found["faults_injected"] == len(FAULTS) + 1  # 503 twice
+
+
+def test_05_a_process_that_is_stopped_is_somebody_elses_answer(wary: Bench, mock: Mock) -> None:
+    with mock.stopped():
+        told = wary.ask_both("theirs-a")
+
+    assert {(each.is_whole, each.attempts, each.said) for each in told} == {(True, 2, TEXT)}
+    errors = [wary.record(each)["attempts"][0]["error"] for each in told]
+    assert errors == ["upstream_timeout"] * 2
+    assert wary.ask("theirs").is_whole
 
 
 def _until_answered(wary: Bench, mock: Mock) -> list[Told]:

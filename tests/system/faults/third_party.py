@@ -6,6 +6,7 @@ own the first time that they are needed.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,16 @@ class Mock:
     """It, listening."""
 
     url: str
+    process: "subprocess.Popen[bytes]"
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Its process does nothing meanwhile, and has whatever it had."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def will(self, *behaviors: dict[str, Any]) -> None:
         """So the next requests are treated, one after the other."""
@@ -67,9 +78,9 @@ def llmock() -> Iterator[Mock]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    mock = Mock(f"http://127.0.0.1:{port}")
+    mock = Mock(f"http://127.0.0.1:{port}", process)
     try:
-        until(lambda: _answers(mock, process), within=PATIENCE)
+        until(lambda: _answers(mock), within=PATIENCE)
         yield mock
     finally:
         process.kill()
@@ -99,8 +110,8 @@ def _options() -> dict[str, Any]:
     return {"cwd": ROOT, "env": {**kept, "PYTHONPATH": str(FOLDER)}}
 
 
-def _answers(mock: Mock, process: "subprocess.Popen[bytes]") -> bool:
-    assert process.poll() is None, "llmock has ended"
+def _answers(mock: Mock) -> bool:
+    assert mock.process.poll() is None, "llmock has ended"
     try:
         return ask("GET", f"{mock.url}/_llmock/requests").is_success
     except httpx.TransportError:
