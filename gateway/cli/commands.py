@@ -129,7 +129,8 @@ def check(
 ) -> None:
     """Check a configuration file, and say what is wrong and where."""
     if reference:
-        print(run("gateway.config", "reference"), end="")
+        pages = (run("gateway.config", "reference"), run("gateway.wiring.bounds", "page"))
+        print(*pages, sep="", end="")
         return
     if schema:
         print(json.dumps(run("gateway.config", "schema"), indent=2))

@@ -24,7 +24,10 @@ KEY_HEADER = b"idempotency-key"
 FINAL = frozenset({400, 413, 422})
 """An upstream's refusals that it would repeat, and that are therefore answers."""
 
-_KEY = re.compile(rb"[!-~]{1,255}")
+MAX_KEY = 255
+"""Characters of a key."""
+
+_KEY = re.compile(rb"[!-~]{1,%d}" % MAX_KEY)
 _REPEATED = frozenset(
     {
         b"cache-control",
@@ -49,7 +52,8 @@ def check_key(key: bytes) -> None:
     """
     if not _KEY.fullmatch(key):
         raise InvalidRequest(
-            "The header Idempotency-Key must be given once, as 1 to 255 visible ASCII characters.",
+            "The header Idempotency-Key must be given once, "
+            f"as 1 to {MAX_KEY} visible ASCII characters.",
             code="invalid_idempotency_key",
         )
 

@@ -66,8 +66,8 @@ def fuzz_response(data: bytes) -> None:
     error of the transport's; little waits in memory.
     """
     wire, pieces = cut(data)
-    result = asyncio.run(_exchange(pieces))
-    assert result == asyncio.run(_exchange([wire])), "different for its cutting"
+    result = asyncio.run(exchanged(pieces))
+    assert result == asyncio.run(exchanged([wire])), "different for its cutting"
     assert len(result.headers) <= MAX_HEADERS
     assert not result.status or 200 <= result.status <= 599
     for name, value in result.headers:
@@ -85,7 +85,7 @@ def _check_length(result: _Result) -> None:
         assert len(result.body) == int(headers[b"content-length"]), "a silent end"
 
 
-async def _exchange(pieces: Sequence[bytes]) -> _Result:
+async def exchanged(pieces: Sequence[bytes]) -> _Result:
     wire = _Wire()
     connection = Connection(buffer=bytearray(READ_SIZE), lost=lambda _: None)
     connection.connection_made(wire)
