@@ -5,6 +5,7 @@ Nothing of the gateway is loaded here: the parent does no more than is written i
 """
 
 import asyncio
+import resource
 import secrets
 import socket
 import sys
@@ -36,6 +37,7 @@ def supervise(settings: Settings) -> None:
         AddressTaken: an address can't be bound.
         SystemExit: a worker could not start, which has said why, or did not end as it should.
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold every secret
     with ExitStack() as opened:
         sockets = [opened.enter_context(bound(settings.host, settings.port))]
         if settings.admin_address is not None:

@@ -32,7 +32,8 @@ def test_the_unit_runs_the_command_in_production() -> None:
     service = _unit()["Service"]
 
     assert " serve --config " in service["ExecStart"]
-    assert service["Environment"] == "LOCKGATE_ENVIRONMENT=production"
+    assert service["Environment"] == "LOCKGATE_ENVIRONMENT=production PYTHONSAFEPATH=1"
+    assert service["LimitCORE"] == "0"
     assert service["NoNewPrivileges"] == "yes"
 
 
