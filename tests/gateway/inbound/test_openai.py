@@ -100,8 +100,6 @@ def shaped(content: bytes) -> dict[str, Any]:
         (b'{"model": "\\ud800"}', "line 1"),
         (b'{"model": "\\udc00\\ud800"}', "line 1"),
         (b"'model'", "line 1, column 1"),
-        (b"[" * 100_000, "line 1"),
-        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "line 1"),
         (b"9" * 10_000, "line 1"),
     ],
 )
