@@ -1,5 +1,5 @@
 """
-Rows 69, 77, 89 and 92: callers who make up names, who shout, and who come again and again.
+Rows 69, 77 and 89: callers who make up names, who shout, and who come again and again.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from urllib.parse import quote
 
 import httpx
 import pytest
@@ -81,7 +80,7 @@ def resident(process: Gateway) -> int:
     return int(line.split()[1])
 
 
-# Rows 69 and 92
+# Row 69
 
 
 def junk(numbers: Sequence[int]) -> list[bytes]:
@@ -128,98 +127,6 @@ def test_69_made_up_users_of_those_who_may_ask_make_no_series_either(world: Benc
     assert all(each.is_whole for each in told)
     until(world.gateway.is_idle, within=PATIENCE)
     assert set(world.gateway.metrics()) == before
-
-
-FORGED = '{"event":"forged","level":"info"}'
-HOSTILE = {
-    "new-line": f"a\n{FORGED}\n",
-    "carriage-return": f"a\r\n{FORGED}\r\n",
-    "nul": "a\0b",
-    "ansi": "\x1b[2J\x1b[31mred\x1b]0;title\x07",
-    "c1": "\x9b31m\x85next",
-    "bidi": "\u202etxt.exe\u2066\u200f",
-    "separators": f"a\u2028{FORGED}\u2029",
-    "quotes": '"}' + FORGED,
-    "escapes": "\\n\\u000a%0a%0d%1b",
-    "huge": "x" * 100_000,
-    "huge-in-bytes": "\U0001f600" * 20_000,
-    "surrogate": "\ud800",
-    "template": "{0.__class__} %s %(x)s ${jndi:ldap://x}",
-    "zero-width": "\ufeffa\u200bb",
-}
-UNPRINTABLE = {
-    *map(chr, range(0x20)),
-    *map(chr, range(0x7F, 0xA0)),
-    *("\u2028\u2029\u200b\u200f\u202e\u2066\ufeff"),
-} - {"\n"}
-
-
-def hostile(word: str) -> list[bytes]:
-    """It, wherever a client may say something that we remember."""
-    path = "/v1/chat/completions"
-    raw = word.encode("utf-8", "surrogatepass")[:8000]
-    message = {"role": word, "content": word}
-    written = quote(raw[:500])
-    return [
-        request("POST", path, chat(model=word)),
-        request("POST", path, chat(user=word, temperature=9)),
-        request("POST", path, chat(messages=[message])),
-        request("POST", path, chat(**{word[:100]: word})),
-        request("POST", path, chat(stop=word, stream=True)),
-        request("POST", path, raw),
-        request("POST", path, b"{}", secret=written),
-        request("GET", f"/v1/models/{written}"),
-        request("GET", f"/{written}?{written}"),
-        request("POST", path, chat(temperature=9), x_lockgate_tags=raw[:1000]),
-        request("POST", path, chat(temperature=9), x_client_request_id=raw[:1000]),
-        request("POST", path, chat(temperature=9), user_agent=raw[:1000], traceparent=raw[:1000]),
-    ]
-
-
-def test_92_whatever_a_client_says_is_one_bounded_line_of_json(world: Bench) -> None:
-    process = world.gateway
-    began = process.printed.stat().st_size
-    sent = [each for word in HOSTILE.values() for each in hostile(word)]
-
-    asyncio.run(_one_by_one(process.url, sent))
-    told = world.ask("ab")
-
-    world.record(told)
-    until(process.is_idle, within=PATIENCE)
-    lines = process.printed.read_bytes()[began:].decode().split("\n")
-    assert lines.pop() == ""
-    assert len(lines) > len(sent) / 2  # what no reader could agree on is refused before
-    for line in lines:
-        assert not UNPRINTABLE & set(line), line[:2000]
-        record = json.loads(line)
-        assert record["event"] != "forged"
-        assert max(map(_size, record.values())) <= 1024, line[:2000]
-
-
-async def _one_by_one(url: str, requests: Sequence[bytes]) -> None:
-    """Each on a connection of its own, until it is closed or nothing more is said."""
-    address = httpx.URL(url)
-
-    async def send(each: bytes) -> None:
-        reader, writer = await asyncio.open_connection(address.host, address.port)
-        try:
-            writer.write(each)
-            async with asyncio.timeout(PATIENCE):
-                assert (await reader.read(12)).startswith(b"HTTP/1.1 "), each[:500]
-        finally:
-            writer.close()
-
-    for at in range(0, len(requests), 20):
-        await asyncio.gather(*map(send, requests[at : at + 20]))
-
-
-def _size(value: object) -> int:
-    """Bytes of the longest text in it."""
-    if isinstance(value, dict):
-        return max(map(_size, [*value, *value.values()]), default=0)
-    if isinstance(value, list):
-        return max(map(_size, value), default=0)
-    return len(value.encode()) if isinstance(value, str) else 0
 
 
 # Row 77
