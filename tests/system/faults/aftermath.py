@@ -6,7 +6,6 @@ descriptor more than before, one row in the ledger for each request that was adm
 its log line says, and no secret where anybody could see it.
 """
 
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -89,11 +88,12 @@ class Aftermath:
 
 
 class _Mark:
-    """One gateway as it was: how far it had printed, and how many descriptors it had."""
+    """One gateway as it was: what it had printed, and how many descriptors it had."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._read = bench.gateway.printed.stat().st_size
+        self._told = len(bench.lines())
         self._held = self._descriptors()
 
     def check_nothing_is_held(self) -> None:
@@ -125,12 +125,8 @@ class _Mark:
             assert not _found(addresses, text), name
 
     def records(self) -> dict[str, Json]:
-        """The log lines of requests, by their ids."""
-        lines = [json.loads(line) for line in self._printed().rpartition("\n")[0].splitlines()]
-        requests = [line for line in lines if line["event"] == "request"]
-        told = {each["request_id"]: each for each in requests}
-        assert len(told) == len(requests), "a request was told twice"
-        return told
+        """The log lines of requests since then, by their ids."""
+        return dict(list(self._bench.lines().items())[self._told :])
 
     def _is_idle(self) -> bool:
         """No request is under way, no provider's slot is taken, and nobody waits for one."""

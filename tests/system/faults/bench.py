@@ -144,6 +144,8 @@ class Bench:
     upstreams: dict[str, Upstream]
     line: Line
     heard: list[Told] = field(default_factory=list)
+    _lines: dict[str, Json] = field(default_factory=dict)
+    _read: int = 0
 
     @property
     def a(self) -> Upstream:
@@ -181,20 +183,22 @@ class Bench:
         self.heard += told
         return told
 
+    def lines(self) -> dict[str, Json]:
+        """The log lines of all requests so far, by their ids, in their order; each is read once."""
+        with self.gateway.printed.open("rb") as file:
+            file.seek(self._read)
+            written = file.read().rpartition(b"\n")[0]
+        self._read += len(written) + bool(written)
+        for line in written.splitlines():
+            if line.startswith(b"{") and (told := json.loads(line))["event"] == "request":
+                assert told["request_id"] not in self._lines, "a request was told twice"
+                self._lines[told["request_id"]] = told
+        return self._lines
+
     def record(self, told: Told) -> Json:
-        """The log line of that request."""
-        return self.gateway.record(told.id)
-
-    def records(self, told: Sequence[Told]) -> list[Json]:
-        """The log lines of those requests, in their order."""
-
-        def found() -> dict[str, Json]:
-            return {each["request_id"]: each for each in self.gateway.records()}
-
-        wanted = [each.id for each in told]
-        until(lambda: found().keys() >= set(wanted), within=PATIENCE)
-        lines = found()
-        return [lines[each] for each in wanted]
+        """The log line of that request, as soon as it is there."""
+        until(lambda: told.id in self.lines(), within=PATIENCE)
+        return self._lines[told.id]
 
     def rows(self, told: Sequence[Told]) -> list[Json]:
         """The ledger's rows of those requests, in their order; of the last thousand that it has."""
