@@ -54,7 +54,7 @@ def named() -> Mapping[int, tuple[str, ...]]:
     shown: dict[int, list[str]] = {row: [] for row in ROWS}
     for file in sorted(HERE.glob("test_*.py")):
         place = str(file.relative_to(ROOT / "tests").with_suffix(""))
-        for test in functions_of(place):
+        for test in sorted(functions_of(place)):
             if found := _NAMED.match(test):
                 for row in found[1].split("_")[:-1]:
                     shown.setdefault(int(row), []).append(f"{place}::{test}")
