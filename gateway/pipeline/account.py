@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ..contract.errors import GatewayError
 from ..contract.provider import Usage
 from ..ledger.entry import entry_of, note_of
 from ..limits import Amounts, Ask, Limit, Limiter, LimitReached, Reservation, Standing
@@ -47,6 +46,7 @@ class Account:
         self._tenant = tenant
         self._on_lost = on_lost
         self._opened = 0
+        self._owes_row = False
         self._kept: Usage | None = None
         self._kept_price: Price | None = None
         self._price: Price | None = None
@@ -66,28 +66,23 @@ class Account:
         price = _first_price(reckoning, queue)
         ask = reckoning.ask(price)
         self.reckoning, self._price = reckoning, price
-        if self._reservation is not None:
-            await self._limiter.cancel(self._reservation)
-            self._reservation = None
+        held, self._reservation = self._reservation, None
+        if held is not None:
+            await self._limiter.cancel(held)
         try:
             await self._take(limits, ask)
-        except GatewayError as refusal:
-            if isinstance(refusal, LimitReached):
-                self.standings = refusal.standings
-            if self._record.admitted:
-                await self._take((), Ask(Amounts()))  # what was tried before still has its row
+        except LimitReached as refusal:
+            self.standings = refusal.standings
             raise
 
     async def _take(self, limits: tuple[Limit, ...], ask: Ask) -> None:
         record, reckoning = self._record, self.reckoning
         priced = self._price is not None and self._price is not FREE
         note = note_of(record, prompt_tokens=reckoning.estimated, priced=priced)
-        self._opened += 1
-        number = "" if self._opened == 1 else f"-{self._opened}"
         reservation = await self._limiter.reserve(
-            record.request_id + number, self._tenant, limits, ask, note=note
+            self._next_id(), self._tenant, limits, ask, note=note
         )
-        self._reservation = reservation
+        self._reservation, self._owes_row = reservation, True
         reservation.on_lost = self._on_lost
         reservation.progress = self._so_far
         self.standings = reservation.standings or self.standings
@@ -162,13 +157,24 @@ class Account:
 
     async def settle(self) -> None:
         """Charge what the record says, give back the rest, enter it into the ledger: once."""
-        reservation, self._reservation = self._reservation, None
-        if reservation is None:
+        if not self._owes_row:
             return
+        reservation = self._reservation or await self._empty()
+        self._reservation, self._owes_row = None, False
         reservation.on_lost = None
         record = self._record
         used = Amounts(record.prompt_tokens + record.completion_tokens, record.cost)
         await self._limiter.settle(reservation, used, entry=entry_of(record))
+
+    async def _empty(self) -> Reservation:
+        """For the row of what was tried, where it was given back and nothing taken since."""
+        return await self._limiter.reserve(self._next_id(), self._tenant, (), Ask(Amounts()))
+
+    def _next_id(self) -> str:
+        """What is given back has ended, so that whatever is taken next needs a name of its own."""
+        self._opened += 1
+        number = "" if self._opened == 1 else f"-{self._opened}"
+        return self._record.request_id + number
 
     def _own(self) -> Usage:
         """Of the attempt on its way."""

@@ -56,6 +56,19 @@ class Fallbacks:
         return route if route is not None and route.offers(self._operation) else None
 
 
+def told_of(
+    failure: NoHealthyUpstream | ProviderError | None, later: NoHealthyUpstream | ProviderError
+) -> NoHealthyUpstream | ProviderError:
+    """
+    Which failure the client hears of: the later one, unless only the earlier says to try again,
+    which is as true as before where nobody may have worked on the request since.
+    """
+    is_ambiguous = isinstance(later, ProviderError) and later.retry is Retry.ONCE
+    if failure is None or is_ambiguous or later.retryable or not failure.retryable:
+        return later
+    return failure
+
+
 def _reason(error: NoHealthyUpstream | ProviderError) -> Reason | None:
     if isinstance(error, ProviderError) and error.retry is Retry.FINAL:
         return REFUSALS.get(error.code)

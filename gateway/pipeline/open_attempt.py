@@ -51,7 +51,7 @@ class Asker:
     is asked; `total` is the seconds that it may take from then on.
     """
 
-    __slots__ = ("began", "hints", "interrupt", "now", "pipeline", "record", "total")
+    __slots__ = ("began", "ends_at", "hints", "interrupt", "now", "pipeline", "record")
 
     def __init__(
         self, pipeline: Pipeline, record: Record, interrupt: Interrupt, hints: Hints, total: float
@@ -60,9 +60,14 @@ class Asker:
         self.record = record
         self.interrupt = interrupt
         self.hints = hints
-        self.total = total
         self.now = asyncio.get_running_loop().time
         self.began = self.now()
+        self.ends_at = self.began + total
+
+    @property
+    def is_late(self) -> bool:
+        """Whether an answer would help its client no more."""
+        return self.now() >= min(self.ends_at, self.began + self.hints.patience)
 
 
 class OpenAttempt:

@@ -30,7 +30,7 @@ from ..routing import Candidate, Route
 from .account import Account
 from .attempt import Answer, Call, Terms
 from .failover import Failover, candidates, offering, soonest
-from .fallbacks import Fallbacks
+from .fallbacks import Fallbacks, told_of
 from .interrupt import Interrupt
 from .open_attempt import Asker, Hints, OpenAttempt
 from .outcome import LEFT, conclude
@@ -108,17 +108,17 @@ class Request:
         route = self._route(caller, body["model"])
         fallbacks = Fallbacks(self._snapshot.routes, route, call.operation, caller.may_use)
         asker = Asker(self._pipeline, self.record, self.interrupt, hints, route.settings.total)
-        failure: GatewayError | ProviderError | None = None
+        failure: NoHealthyUpstream | ProviderError | None = None
         while True:
             try:
                 return await self._answer_by(route, caller, call, asker)
             except (NoHealthyUpstream, ProviderError) as error:
-                failure = error
+                failure, other = told_of(failure, error), fallbacks.after(error)
             except RequestQuarantined:
                 raise
             except GatewayError as refusal:  # no room for the one that stands in
                 raise failure or refusal from None
-            if (other := fallbacks.after(failure)) is None:
+            if other is None or asker.is_late:
                 raise failure
             route = other
             self._serve_as(route)
@@ -153,7 +153,7 @@ class Request:
             self._pipeline.upstream,
             call,
             asker.began,
-            asker.began + asker.total,
+            asker.ends_at,
             asker.now,
             asker.hints.patience,
             max_output=account.lowered_cap,

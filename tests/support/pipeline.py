@@ -223,6 +223,7 @@ class Limiter(MemoryLimiter):
         self.spent: list[tuple[int, int]] = []
         """The same in nano-dollars."""
         self.reserving: Gate | None = None
+        self.cancelling: Gate | None = None
         self.settling: Gate | None = None
 
     async def reserve(
@@ -244,6 +245,8 @@ class Limiter(MemoryLimiter):
     async def cancel(self, reservation: Reservation) -> None:
         del self.held[reservation.request_id]
         await super().cancel(reservation)
+        if self.cancelling is not None:
+            await self.cancelling.passed()
 
     async def settle(self, reservation: Reservation, used: Amounts, *, entry: bytes = b"") -> None:
         del self.held[reservation.request_id]

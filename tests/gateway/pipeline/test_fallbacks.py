@@ -1,5 +1,6 @@
 """Another model answers where the operator says so: for which reasons, for whom, at what price."""
 
+import asyncio
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -13,18 +14,21 @@ from gateway.contract.errors import (
     ProviderFailed,
     ProviderRefused,
     ProviderRejected,
+    ProviderTimedOut,
 )
 from gateway.limits import Amounts, Ask
-from gateway.pipeline import Whole
+from gateway.pipeline import ClientHungUp, Request, Whole
 from tests.support.pipeline import (
     GOOD_WHOLE,
     UNREACHABLE,
     Bench,
+    Gate,
     Says,
     completion,
     pipeline_of,
     refuses,
     says_whole,
+    streams,
 )
 
 ONCE = {"attempts": 1}
@@ -201,3 +205,77 @@ async def test_a_limit_without_room_for_the_other_model_leaves_the_failure_and_o
     assert len(bench.limiter.entries) == 1
     await bench.limiter.settle(before, Amounts())
     bench.check_nothing_is_left()
+
+
+@pytest.mark.parametrize("moment", ["cancelling", "reserving"])
+async def test_a_hang_up_between_two_models_leaves_one_row_too(moment: str) -> None:
+    gate, moved = Gate(), Gate()
+    bench = two_models(says_whole({}, status=503, before=(gate,)), GOOD_WHOLE)
+    request = bench.request()
+
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(left(bench, request))
+        await gate.reached.wait()
+        setattr(bench.limiter, moment, moved)
+        gate.open()
+        await moved.reached.wait()
+        request.interrupt(ClientHungUp())
+        bench.limiter.reserving = None
+        await asking
+
+    assert bench.upstreams.asked == ["a"]
+    assert (bench.record.outcome, bench.record.admitted) == ("hung_up", True)
+    assert len(bench.limiter.entries) == 1
+    bench.check_nothing_is_left()
+
+
+async def left(bench: Bench, request: Request) -> None:
+    """An exchange whose client does not stay to its end."""
+    with pytest.raises(ClientHungUp):
+        await bench.ask(request, stream=False)
+
+
+async def test_nobody_stands_in_when_the_time_of_the_request_is_over() -> None:
+    bench = pipeline_of(
+        streams(before=(1e6,)),
+        GOOD_WHOLE,
+        others={"large": {"providers": ["b"]}},
+        fallback={"to": ["large"]},
+        timeouts={"total": 3.0},
+    )
+
+    with pytest.raises(ProviderTimedOut):
+        await whole(bench)
+
+    assert bench.upstreams.asked == ["a"]
+    bench.check_nothing_is_left()
+
+
+@pytest.mark.parametrize("failure", [refuses(401), TOO_LONG])
+async def test_who_may_try_again_hears_so_whatever_became_of_those_who_stand_in(
+    failure: Says,
+) -> None:
+    bench = two_models(refuses(503, retry_after="7"), failure)
+
+    with pytest.raises(ProviderRefused) as told:
+        await whole(bench)
+
+    assert bench.upstreams.asked == ["a", "b"]
+    assert told.value.retryable
+    assert told.value.retry_after == pytest.approx(7)
+
+
+async def test_who_could_not_be_served_for_good_is_told_to_try_again_where_that_may_help() -> None:
+    bench = two_models(TOO_LONG, refuses(503), on=("context_length",))
+
+    with pytest.raises(ProviderRefused):
+        await whole(bench)
+
+
+async def test_what_one_that_stands_in_may_have_worked_on_is_not_to_be_sent_again() -> None:
+    bench = two_models(refuses(503), refuses(500))
+
+    with pytest.raises(ProviderFailed) as told:
+        await whole(bench)
+
+    assert not told.value.retryable
