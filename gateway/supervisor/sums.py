@@ -7,6 +7,7 @@ never falls. A gauge is added up too, unless its name says that it is not an amo
     …_up                     the least: down where any worker finds it down
     …_info, …_seconds        the most: a version, an age, a time
     `SHARED`                 the most: what each worker reads in the same place
+    `FLAGS`                  the most: 1 where any worker says so
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,8 @@ Series = tuple[str, tuple[tuple[str, str], ...]]
 
 SHARED = frozenset({"lockgate_ledger_backlog_rows"})
 """Gauges of what all workers have in common."""
+FLAGS = frozenset({"lockgate_redis_evicts", "lockgate_provider_credential_disabled"})
+"""Gauges that are 1 or 0, and are looked at for being 1."""
 
 _COUNTED = frozenset({"counter", "histogram"})
 
@@ -67,7 +70,7 @@ def _combining(family: Family) -> Callable[[float, float], float]:
     name = family["name"]
     if name.endswith("_up"):
         return min
-    if family["type"] == "info" or name.endswith("_seconds") or name in SHARED:
+    if family["type"] == "info" or name.endswith("_seconds") or name in SHARED | FLAGS:
         return max
     return _sum
 

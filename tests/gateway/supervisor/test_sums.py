@@ -5,7 +5,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.limits import MemoryLimiter
 from gateway.supervisor.sums import Family, Sums, together
+from gateway.telemetry.families import read
+from gateway.telemetry.metrics import Metrics
+from gateway.wiring.gauges import watch_health, watch_limiter
+from tests.support.health import Clock, health_of
 
 Values = dict[str, float]
 
@@ -90,6 +95,30 @@ def test_a_gauge_is_added_up_unless_its_name_says_that_it_is_no_amount() -> None
         "lockgate_ledger_backlog_rows": 3.0,
         "build_info": 1.0,
     }
+
+
+def test_what_is_yes_or_no_in_each_worker_is_so_in_all_of_them() -> None:
+    metrics = Metrics(version="1", models=["m"], targets=["p/m"])
+    watch_health(metrics, health_of("p/m", clock=Clock()))
+    watch_limiter(metrics, MemoryLimiter())
+    flags = [each for each in read(metrics.registry) if each["help"].startswith("1 ")]
+    assert {each["name"] for each in flags} >= {
+        "lockgate_upstream_up",
+        "lockgate_redis_evicts",
+        "lockgate_provider_credential_disabled",
+    }
+    yes = [family(each["name"], "gauge", {"x": 1.0}) for each in flags]
+    found = values(together([yes, yes, yes]))
+
+    assert set(found.values()) == {1.0}
+
+
+def test_one_worker_that_is_alarmed_is_enough() -> None:
+    def said(value: float) -> list[Family]:
+        names = ("lockgate_redis_evicts", "lockgate_provider_credential_disabled")
+        return [family(name, "gauge", {"x": value}) for name in names]
+
+    assert set(values(together([said(0.0), said(1.0), said(0.0)])).values()) == {1.0}
 
 
 def test_what_has_ended_leaves_no_gauge_behind() -> None:
