@@ -84,7 +84,7 @@ class Failover:
                     break
                 queue = queue or await self._next_round(error)
             else:
-                await self._case.answered(candidate.provider.name)
+                await self._case.answered()
                 self.attempt.answer = self._resumable(answer)
                 return self.attempt.answer
         assert failure is not None, "the first of them was asked"

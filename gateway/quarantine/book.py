@@ -34,6 +34,6 @@ class Book(Protocol):
         """Write down one more; how many backends it makes. The same backend counts once."""
         ...
 
-    async def take_back(self, tenant: str, fingerprint: str, backend: str) -> None:
-        """That backend has answered such a request."""
+    async def acquit(self, tenant: str, fingerprint: str) -> None:
+        """Such a request was answered: what seemed to be its kills were not."""
         ...

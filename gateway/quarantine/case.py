@@ -83,10 +83,11 @@ class Case:
         self.kills = await self._quarantine.book.add(self._tenant, fingerprint, backend)
         self._judge()
 
-    async def answered(self, backend: str) -> None:
-        """That backend has answered: it was not killed by this, if ever it seemed to be."""
+    async def answered(self) -> None:
+        """A backend has answered: whatever the others broke down over, it was not this."""
         if self.kills:
-            await self._quarantine.book.take_back(self._tenant, self._of_body(), backend)
+            self.kills = 0
+            await self._quarantine.book.acquit(self._tenant, self._of_body())
 
     def _judge(self) -> None:
         if self.kills >= self._quarantine.settings.backends:

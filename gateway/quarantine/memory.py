@@ -53,8 +53,10 @@ class MemoryBook:
             self._tenants.popitem(last=False)
         return await self.kills(tenant, fingerprint)
 
-    async def take_back(self, tenant: str, fingerprint: str, backend: str) -> None:
-        self._of(tenant).pop((fingerprint, backend), None)
+    async def acquit(self, tenant: str, fingerprint: str) -> None:
+        kills = self._of(tenant)
+        for kill in [each for each in kills if each[0] == fingerprint]:
+            del kills[kill]
 
     def _of(self, tenant: str) -> OrderedDict[_Kill, float]:
         """A tenant's kills that still count, the oldest first; it is forgotten with the last."""

@@ -68,9 +68,9 @@ class SharedBook:
         count = await self._run("add", tenant, fingerprint, backend)
         return own if count is None else count
 
-    async def take_back(self, tenant: str, fingerprint: str, backend: str) -> None:
-        await self._own.take_back(tenant, fingerprint, backend)
-        await self._run("take", tenant, fingerprint, backend)
+    async def acquit(self, tenant: str, fingerprint: str) -> None:
+        await self._own.acquit(tenant, fingerprint)
+        await self._run("acquit", tenant, fingerprint)
 
     async def _run(self, what: str, tenant: str, fingerprint: str, backend: str = "") -> int | None:
         """What kills.lua answers, None where it was not reached."""

@@ -53,22 +53,25 @@ async def test_a_kill_that_is_seen_again_counts_from_then_on(book: Book, ticker:
     assert await book.kills("acme", "f1") == 1
 
 
-async def test_a_backend_takes_back_its_own_kill_and_no_other(book: Book) -> None:
+async def test_an_acquittal_is_of_one_request_of_one_tenant_and_of_all_its_kills(
+    book: Book,
+) -> None:
     for backend in ("a", "b"):
         await book.add("acme", "f1", backend)
         await book.add("acme", "f2", backend)
+        await book.add("beta", "f1", backend)
 
-    await book.take_back("acme", "f1", "a")
-    await book.take_back("acme", "f1", "z")
-    await book.take_back("nobody", "f1", "a")
+    await book.acquit("acme", "f1")
+    await book.acquit("nobody", "f1")
 
-    assert [await book.kills("acme", f"f{n}") for n in (1, 2)] == [1, 2]
+    assert [await book.kills("acme", f"f{n}") for n in (1, 2)] == [0, 2]
+    assert await book.kills("beta", "f1") == 2
 
 
 async def test_with_the_last_kill_the_flag_goes_down(book: Book) -> None:
     await book.add("acme", "f1", "a")
 
-    await book.take_back("acme", "f1", "a")
+    await book.acquit("acme", "f1")
 
     assert not await book.flag("acme").is_up()
 
