@@ -7,7 +7,8 @@ the same thing: they cancel the request's task, once. What they had to say comes
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -30,10 +31,19 @@ class Interrupt:
     passes through unchanged.
 
     A hang-up may be put off while something goes on that is worth its end; any other call then
-    ends that too.
+    ends that too. What goes on after the end, for its own sake, may be hurried by any other call.
     """
 
-    __slots__ = ("_cancelled", "_is_over", "_put_off", "_task", "_uncancelled", "error")
+    __slots__ = (
+        "_cancelled",
+        "_hurry",
+        "_is_over",
+        "_is_urgent",
+        "_put_off",
+        "_task",
+        "_uncancelled",
+        "error",
+    )
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -41,10 +51,17 @@ class Interrupt:
         self._uncancelled = 0
         self._cancelled = False
         self._is_over = False
+        self._is_urgent = False
         self._put_off: Callable[[], None] | None = None
+        self._hurry: Callable[[], None] = _nothing
 
     def __call__(self, error: Exception) -> None:
-        if self._task is None or self._is_over or self._cancelled:
+        if self._task is None:
+            return
+        if not isinstance(error, ClientHungUp):
+            self._is_urgent = True
+            self._hurry()
+        if self._is_over or self._cancelled:
             return
         first, self.error = self.error is None, self.error or error
         if isinstance(error, ClientHungUp) and self._put_off is not None:
@@ -73,6 +90,17 @@ class Interrupt:
         """From now on calls do nothing: what they would cut short is over."""
         self._is_over = True
 
+    @contextmanager
+    def hurries(self, hurry: Callable[[], None]) -> Iterator[None]:
+        """While the block runs, calls that are no hang-up do this; at once if there was one."""
+        self._hurry = hurry
+        if self._is_urgent:
+            hurry()
+        try:
+            yield
+        finally:
+            self._hurry = _nothing
+
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
         assert self._task is not None, "entered by the request's task"
@@ -91,3 +119,7 @@ class Interrupt:
         only_ours = task.uncancel() <= self._uncancelled
         if only_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
             raise self.error from error
+
+
+def _nothing() -> None:
+    """Nobody is to be hurried."""

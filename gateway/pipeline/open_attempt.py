@@ -218,10 +218,17 @@ class OpenAttempt:
         if settings.on_hang_up == "abort":
             return
         answer.rest.unwatch()
+        ends = asyncio.timeout(settings.drain_timeout)
+
+        def stop() -> None:
+            if not ends.expired():
+                ends.reschedule(0.0)
+
         try:
-            async with asyncio.timeout(settings.drain_timeout):
-                while await answer.rest.next():
-                    pass
+            async with ends:
+                with self._interrupt.hurries(stop):
+                    while await answer.rest.next():
+                        pass
         except (TimeoutError, ProviderError):
             return  # what was counted so far stands
 

@@ -457,6 +457,25 @@ async def test_a_shutdown_ends_what_is_drained() -> None:
     bench.check_nothing_is_left()
 
 
+@pytest.mark.parametrize("after", [0.5, 2.0])
+async def test_a_shutdown_ends_what_is_drained_after_its_content_too(after: float) -> None:
+    bench = draining(*[1e6] * 3)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    request = bench.request()
+
+    with interrupted_after(request, 0.5):
+        for more in (0, 0, 1):
+            loop.call_later(after + more, bench.pipeline.cut, Draining("shutting down"))
+        with pytest.raises(ClientHungUp):
+            await bench.ask(request)
+
+    assert loop.time() - began == pytest.approx(after)
+    assert bench.limiter.settled[0][1] == PROMPT + 1
+    assert bench.record.outcome == "hung_up"
+    bench.check_nothing_is_left()
+
+
 # The end: nothing is left to cut short.
 
 

@@ -84,6 +84,23 @@ async def test_an_interrupt_that_was_disarmed_does_nothing() -> None:
     assert interrupt.error is None
 
 
+async def test_what_goes_on_after_the_end_is_hurried_by_any_call_but_a_hang_up() -> None:
+    interrupt = Interrupt()
+    hurried: list[str] = []
+    with interrupt:
+        interrupt.disarm()
+        with interrupt.hurries(lambda: hurried.append("once")):
+            interrupt(ClientHungUp())
+            assert not hurried
+            interrupt(Other())
+        interrupt(Other())
+        with interrupt.hurries(lambda: hurried.append("at once")):
+            pass
+
+    assert hurried == ["once", "at once"]
+    assert interrupt.error is None
+
+
 async def test_an_error_of_the_blocks_own_passes() -> None:
     interrupt = Interrupt()
 
