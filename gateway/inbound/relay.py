@@ -79,7 +79,9 @@ class Relay:
             await self.begin(headers)
         batch = answer.held
         while not answer.rest.done:
-            if content := _join(batch, renamer):
+            content = _join(batch, renamer)
+            batch.clear()  # while its client is behind, a stream holds what is sent and no more
+            if content:
                 await self._more(content, last=False)
             batch = await answer.rest.next()
         await self._more(_join(batch, renamer), last=True)

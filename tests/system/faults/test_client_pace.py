@@ -91,8 +91,8 @@ async def test_40_readers_that_stop_hold_little_memory_and_are_cut(tmp_path: Pat
             await _until_still(source)
             grown = edge.memory() - base
 
-            # Per stream: 64 KiB before it pauses, a piece beyond, and the kernel's own buffers.
-            assert grown < READERS * MIB
+            # Some 300 KiB each: what waits at either end, and a read between.
+            assert grown < READERS * MIB / 2
             records = await asyncio.to_thread(process.told, READERS)
             assert {(each["outcome"], each["status"]) for each in records} == {("hung_up", 499)}
             await eventually(lambda: source.open == 0, within=PATIENCE)
