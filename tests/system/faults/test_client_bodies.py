@@ -4,6 +4,7 @@ names that would be paths, keys that are none, and requests that ask for too muc
 """
 
 import json
+import socket
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +21,8 @@ from tests.support.application import bearer as signed
 from tests.support.application import exchanged, raw, running
 from tests.support.simulator import running_simulator
 from tests.system.faults.clients import Front, answer, error, front, head, request, rest, statuses
-from tests.system.world import KEY, ask, bearer, chat, post
+from tests.system.world import KEY, ask, bearer, chat, gateway, post, until
+from tests.system.world import settings as of
 
 MIB = 1024 * 1024
 MAX_BODY = 10 * MIB
@@ -316,6 +318,23 @@ def test_52_a_request_that_goes_in_circles_is_ended(edge: Front) -> None:
         for hops in (1, 2, 3)
     ] == [[200], [200], [508]]
     assert len(edge.simulator.requests()) == 2
+
+
+def test_52_a_gateway_that_is_its_own_upstream_comes_to_an_end(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = of({"self": f"http://127.0.0.1:{port}"})
+    config["providers"]["self"]["api_key"] = KEY
+    config["models"]["chat"]["targets"] = [{"provider": "self", "model": "chat"}]
+    with gateway(tmp_path, config, LOCKGATE_PORT=str(port)) as process:
+        told = post(process, chat(max_tokens=1))
+        until(process.is_idle, within=20)
+        records = process.records()
+
+    assert told.status_code >= 500
+    assert [record["error"] for record in records].count("loop_detected") >= 1
+    assert len(records) < 50
 
 
 # 56: too much
