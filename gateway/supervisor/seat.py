@@ -8,13 +8,14 @@ worker at once does not become a load of its own.
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
 from .channel import Handler, Json
+from .sums import Family
 from .worker import Command, Worker, started
 
 FIRST_WAIT = 0.1
@@ -43,8 +44,8 @@ class Office(Protocol):
         """What the worker of that seat may ask."""
         ...
 
-    def left(self, worker: Worker, code: int) -> None:
-        """Hear that a worker has ended."""
+    def left(self, counted: Sequence[Family], code: int) -> None:
+        """Hear that a worker has ended, and what it was last known to have counted."""
         ...
 
 
@@ -99,17 +100,25 @@ class Seat:
             self.begun.set_result(0)
 
     async def _fill(self) -> int:
-        """A worker from its start to its end; its exit code."""
+        """A worker from its start to its end; its exit code, 1 where there was no room for it."""
         office = self._office
-        async with started(self._command, office.source, office.handlers(self)) as worker:
-            self.worker = worker
-            if office.stopping.is_set():  # while it was being started
-                worker.tell(signal.SIGTERM)
-            code = await worker.ended()
-            self.worker = None
-            self.is_starting = self.is_ready = False
-            office.left(worker, code)
-            return code
+        try:
+            async with started(self._command, office.source, office.handlers(self)) as worker:
+                self.worker = worker
+                if office.stopping.is_set():  # while it was being started
+                    worker.tell(signal.SIGTERM)
+                code = await worker.ended()
+                self._left(worker.families, code)
+                return code
+        except OSError as error:
+            say(f"worker {self.number} can't be started: {error.strerror}")
+            self._left([], 1)
+            return 1
+
+    def _left(self, counted: Sequence[Family], code: int) -> None:
+        self.worker = None
+        self.is_starting = self.is_ready = False
+        self._office.left(counted, code)
 
     async def _pause(self, code: int, lasted: float) -> None:
         self.restarts += 1
@@ -117,9 +126,16 @@ class Seat:
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._failures, 16))
         wait = longest * (0.5 + self._chances.chance.random() / 2)
         what = f"worker {self.number} ended ({_told(code)})"
-        sys.stderr.write(f"lockgate: {what}; another starts in {wait:.1f} s\n")
+        say(f"{what}; another starts in {wait:.1f} s")
         with suppress(TimeoutError):
             await asyncio.wait_for(self._office.stopping.wait(), wait)
+
+
+def say(line: str) -> None:
+    """Tell whoever reads standard error, if anybody does."""
+    with suppress(OSError):
+        sys.stderr.write(f"lockgate: {line}\n")
+        sys.stderr.flush()
 
 
 def _told(code: int) -> str:

@@ -18,7 +18,7 @@ from random import Random
 from pydantic import SecretStr
 
 from ..settings import Settings, StartRefused
-from .seat import Chances
+from .seat import Chances, say
 from .supervisor import Supervisor
 from .worker import Command, environment
 
@@ -46,8 +46,7 @@ def supervise(settings: Settings) -> None:
         where = f"[{host}]" if ":" in host else host
 
         def announce() -> None:
-            sys.stderr.write(f"lockgate: listening on http://{where}:{port}\n")
-            sys.stderr.flush()
+            say(f"listening on http://{where}:{port}")
 
         command = Command(sockets, environment(variables(settings)))
         code = asyncio.run(_run(settings.workers, command, announce))

@@ -8,15 +8,14 @@ worker, over its channel: the first drains, the second cuts. SIGHUP reloads all 
 
 import asyncio
 import signal
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from .channel import Handler, Json, Refused
-from .seat import Chances, Seat
-from .sums import Sums
+from .seat import Chances, Seat, say
+from .sums import Family, Sums
 from .wellbeing import Wellbeing
 from .worker import Command, Worker
 
@@ -93,9 +92,9 @@ class Supervisor:
             "reload": self._reload,
         }
 
-    def left(self, worker: Worker, code: int) -> None:
+    def left(self, counted: Sequence[Family], code: int) -> None:
         """A worker has ended: what it had counted is kept."""
-        self._sums.ended(worker.families)
+        self._sums.ended(counted)
         self._moved.set()
         if self.stopping.is_set() and code not in {0, -signal.SIGTERM}:
             self._code = 1
@@ -139,8 +138,10 @@ class Supervisor:
     # What workers ask for those who ask them
 
     async def _metrics(self, _: Json) -> Json:
-        workers = self._taking_requests()
-        families = await asyncio.gather(*(worker.counted() for worker in workers))
+        asked = self._taking_requests()
+        await asyncio.gather(*(worker.counted() for worker in asked))
+        workers = self._taking_requests()  # one that has ended meanwhile is in the sums already
+        families = [worker.families for worker in asked if worker in workers]
         own = {
             "lockgate_workers": float(len(workers)),
             "lockgate_worker_restarts_total": float(sum(each.restarts for each in self._seats)),
@@ -178,7 +179,7 @@ class Supervisor:
             await self._reload({})
         except Refused as refused:
             for reason in refused.reasons:
-                sys.stderr.write(f"lockgate: {reason}\n")
+                say(reason)
 
     async def _reload(self, _: Json) -> Json:
         async with self._one_at_a_time:

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from .channel import Channel, ChannelClosed, Handler, Json, Refused
@@ -91,10 +91,15 @@ async def started(
     A new worker, which begins with the configuration of that source, else with what the files say.
 
     Leaving the block closes the channel; a process that has not ended yet is killed.
+
+    Raises:
+        OSError: the system has no room for another.
     """
     ours, theirs = socket.socketpair()
-    with theirs:
+    with theirs, ExitStack() as unless_started:
+        unless_started.enter_context(ours)
         process = await command.start(theirs)
+        unless_started.pop_all()
     try:
         async with Channel(ours, handlers) as channel:
             channel.send(source=source)

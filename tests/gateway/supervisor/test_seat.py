@@ -1,14 +1,17 @@
 """A seat is filled again, and later each time that it falls empty at once."""
 
 import asyncio
+import errno
 import os
 import signal
+import socket
+import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.supervisor import seat
-from tests.gateway.supervisor.conftest import crew
+from tests.gateway.supervisor.conftest import Fakes, crew
 
 
 async def test_a_worker_that_ends_is_replaced_and_that_is_told(
@@ -70,4 +73,72 @@ async def test_a_seat_that_waits_is_not_waited_for_at_the_end(
         os.kill(running.pids()[0], signal.SIGKILL)
         await running.until(lambda: running.supervisor._seats[0].restarts == 1)
         await asyncio.sleep(0)
+    assert running.code == 0
+
+
+async def test_a_worker_that_the_system_has_no_room_for_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start, refusals = Fakes.start, 2
+
+    async def crowded(self: Fakes, control: socket.socket) -> asyncio.subprocess.Process:
+        nonlocal refusals
+        refusals -= 1
+        if refusals >= 0:
+            raise OSError(errno.EAGAIN, "no room for a process")
+        return await start(self, control)
+
+    async with crew(tmp_path, 2) as running:
+        await running.until(lambda: bool(running.announced))
+        other, lost = running.pids()
+        monkeypatch.setattr(Fakes, "start", crowded)
+        os.kill(lost, signal.SIGKILL)
+        await running.until(lambda: running.supervisor._seats[1].restarts >= 2)
+        await asyncio.wait_for(running.supervisor._nobody_starts(), 20)  # a reload gets its turn
+        await running.until(lambda: refusals < 0 and running.all_ready())
+        assert running.pids()[0] == other
+
+    assert running.code == 0
+    assert "lockgate: worker 2 can't be started: no room for a process" in capsys.readouterr().err
+
+
+async def test_a_first_worker_that_the_system_has_no_room_for_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crowded(self: Fakes, control: socket.socket) -> asyncio.subprocess.Process:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr(Fakes, "start", crowded)
+    async with crew(tmp_path, 2) as running:
+        await running.until(running.supervisor.stopping.is_set)
+
+    assert running.code == 1
+
+
+class _Unread:
+    """Standard error whose reader is gone."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+async def test_nobody_need_read_what_is_said_of_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with crew(tmp_path, 2) as running:
+        await running.until(lambda: bool(running.announced))
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stderr", _Unread())
+            running.behave({"refuse": ["read"]})
+            os.kill(os.getpid(), signal.SIGHUP)
+            await running.until(lambda: running.supervisor._counts.failures == 1)
+            before = running.pids()
+            os.kill(before[0], signal.SIGKILL)
+            await running.until(lambda: len(running.pids()) == 2 and running.pids()[0] != before[0])
+            await running.until(running.all_ready)
+        assert running.pids()[1] == before[1]
+
     assert running.code == 0

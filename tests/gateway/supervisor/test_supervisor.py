@@ -98,6 +98,23 @@ async def test_a_worker_that_does_not_answer_counts_with_what_it_last_said(tmp_p
     assert things["samples"] == [["lockgate_things_total", (), 2.0]]
 
 
+async def test_a_worker_that_ends_while_others_are_asked_is_counted_once(tmp_path: Path) -> None:
+    async with crew(tmp_path, 2) as running:
+        await running.until(lambda: bool(running.announced))
+        lost, slow = running.pids()
+        await running.asks("metrics")
+        os.kill(slow, signal.SIGSTOP)
+        async with asyncio.TaskGroup() as tasks:
+            asked = tasks.create_task(running.asks("metrics"))
+            await running.until(lambda: len(running.events("metrics")) == 3)
+            os.kill(lost, signal.SIGKILL)
+            await running.until(lambda: running.supervisor._seats[0].restarts == 1)
+            os.kill(slow, signal.SIGCONT)
+
+    [things] = [each for each in asked.result()["families"] if each["name"] == "lockgate_things"]
+    assert things["samples"] == [["lockgate_things_total", (), 2.0]]
+
+
 async def test_all_are_ready_or_the_gateway_is_not(tmp_path: Path) -> None:
     async with crew(tmp_path, 2) as running:
         await running.until(lambda: bool(running.announced))
