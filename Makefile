@@ -33,8 +33,9 @@ bench: .venv/.test ## CPU per request and per chunk, next to a bare relay
 prove-limits: .venv/.test ## a million raced attempts, and every invariant of the limits at length (minutes)
 	$(BIN)/python -m tests.proofs
 
-chaos: .venv/.test ## 100,000 requests in any weather, and then what must hold (minutes)
+chaos: .venv/.test ## 100,000 requests in any weather, and every fault at length (minutes)
 	$(BIN)/python -m tests.chaos
+	AT_LENGTH=1 $(BIN)/pytest -q --timeout 600 -p no:cacheprovider tests/system/faults
 
 fuzz: .venv/.test ## every parser that meets bytes from outside, for a minute each
 	$(BIN)/python -m tests.fuzz

@@ -91,10 +91,13 @@ class Failover:
         raise self._final(failure)
 
     def _was_killed(self, error: ProviderError) -> bool:
-        """Whether the upstream may have broken down over the request, before it said anything."""
+        """
+        Whether the upstream may have broken down over the request, before it said anything: there
+        are those that send their head at once.
+        """
         last = self._record.attempts[-1:]
         return isinstance(error, ProviderDisconnected | ProviderUnreachable) and any(
-            each.sent and each.status is None for each in last
+            each.sent and each.status in {None, 200} for each in last
         )
 
     def _next(self, queue: deque[Candidate]) -> Candidate | None:

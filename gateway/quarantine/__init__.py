@@ -1,7 +1,7 @@
 """
 Keeps a request that kills backends from meeting all of them.
 
-A *kill* is an attempt that was sent and ended, before a byte of an answer, with the connection:
+A *kill* is an attempt that was sent and ended, before any content of an answer, with the connection:
 reset, closed, or refused when it was made anew. What has killed two different backends within ten
 minutes, whichever processes of the gateway it came through, is refused from then on. Any answer to
 it acquits it, so that a network's faults, or restarts one after the other, convict nobody.
