@@ -41,6 +41,7 @@ shown to clients and therefore never holds a credential, an upstream's address o
         ProviderRedirected      the operator's configuration (class R): elsewhere
         ProviderFailed          may have been worked on (class A): elsewhere, once
         ProviderTimedOut        may have been worked on (class A): elsewhere, once
+            ProviderCutShort    in less time than is the target's own: elsewhere, once
         ProviderDisconnected    may have been worked on (class A): elsewhere, once
         ProviderGarbled         may have been worked on (class A): elsewhere, once
         ProviderDiverged        the rest of an answer did not fit its beginning: once
@@ -50,6 +51,7 @@ from .failures import (
     ProviderAuthFailed,
     ProviderBlocked,
     ProviderBusy,
+    ProviderCutShort,
     ProviderDisconnected,
     ProviderDiverged,
     ProviderError,
@@ -129,6 +131,7 @@ __all__ = [
     "ProviderRedirected",
     "ProviderFailed",
     "ProviderTimedOut",
+    "ProviderCutShort",
     "ProviderDisconnected",
     "ProviderGarbled",
     "ProviderDiverged",

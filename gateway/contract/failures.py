@@ -148,6 +148,12 @@ class ProviderTimedOut(ProviderError):
     narrower = frozenset({"upstream_stalled"})
 
 
+class ProviderCutShort(ProviderTimedOut):
+    """It was given less time than is its own, by the client or by what was left: nobody's fault."""
+
+    harms_health = False
+
+
 class ProviderDisconnected(ProviderError):
     """The request was sent and the connection ended before the answer did."""
 

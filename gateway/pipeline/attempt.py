@@ -13,7 +13,7 @@ from math import inf
 from types import TracebackType
 from typing import Any, NoReturn
 
-from ..contract.errors import ProviderGarbled
+from ..contract.errors import ProviderCutShort, ProviderGarbled, ProviderTimedOut
 from ..contract.provider import Operation, Reader, Seen, UpstreamRequest
 from ..routing import Candidate
 from ..telemetry.record import AttemptRecord
@@ -95,10 +95,12 @@ class Attempt:
     """
 
     __slots__ = (
+        "_awaited_until",
         "_candidate",
         "_deadline",
         "_ends_at",
         "_headers",
+        "_is_cut_short",
         "_record",
         "_sending",
         "_tally",
@@ -121,6 +123,8 @@ class Attempt:
         self._headers = headers
         self._timeouts = candidate.streamed if terms.call.stream else candidate.whole
         self._ends_at = min(terms.ends_at, terms.now() + self._timeouts.attempt)
+        self._awaited_until = terms.began + terms.patience
+        self._is_cut_short = False  # whether the limit that holds now is not the target's own
         self._deadline = Deadline()
         self._sending: AbstractAsyncContextManager[UpstreamAnswer] | None = None
 
@@ -153,7 +157,20 @@ class Attempt:
             if self._sending is not None:
                 await self._sending.__aexit__(kind, error, traceback)
         finally:
+            await self._end(kind, error, traceback)
+
+    async def _end(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
             await self._deadline.__aexit__(kind, error, traceback)
+        except ProviderTimedOut as late:
+            if self._is_cut_short:
+                raise ProviderCutShort(late.told, code=late.code) from error
+            raise
 
     @property
     def timed_out(self) -> bool:
@@ -162,13 +179,13 @@ class Attempt:
 
     def hurry(self, seconds: float) -> None:
         """Nobody waits for it any more: it has so long at most."""
-        self._ends_at = min(self._ends_at, self._terms.now() + seconds)
+        self._awaited_until = min(self._awaited_until, self._terms.now() + seconds)
         self._await_content()
 
     def _await_content(self) -> None:
-        terms = self._terms
-        latest = terms.now() + self._timeouts.first_content
-        self._deadline.until(min(latest, self._ends_at, terms.content_by), "upstream_timeout")
+        own = min(self._terms.now() + self._timeouts.first_content, self._ends_at)
+        self._is_cut_short = self._awaited_until < own
+        self._deadline.until(min(own, self._awaited_until), "upstream_timeout")
 
     async def _send(self, sent: UpstreamRequest) -> UpstreamAnswer:
         sending = self._terms.upstream.send(
@@ -222,12 +239,15 @@ class Attempt:
         held = await events.until_content(MAX_HELD)
         deadline, now = self._deadline, self._terms.now
         stall, ends_at = min(self._timeouts.stall, self._terms.patience), self._ends_at
+        is_impatient = stall < self._timeouts.stall
 
         def waiting() -> None:
             stalled_at = now() + stall
             if stalled_at < ends_at:
+                self._is_cut_short = is_impatient
                 deadline.until(stalled_at, "upstream_stalled")
-            else:
+            else:  # how long an answer is, and how fast it is taken, is the client's to say
+                self._is_cut_short = True
                 deadline.until(ends_at, "upstream_timeout")
 
         events.watch(waiting, deadline.pause)

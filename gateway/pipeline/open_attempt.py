@@ -15,6 +15,7 @@ from types import TracebackType
 
 from ..contract.errors import (
     ProviderBusy,
+    ProviderCutShort,
     ProviderError,
     ProviderRateLimited,
     ProviderRefused,
@@ -32,6 +33,9 @@ from .pipeline import Pipeline
 
 _OVERLOADED = (ProviderRateLimited, ProviderRefused, ProviderTimedOut)
 """Ends of attempts that say that the upstream has too much to do."""
+
+_NOBODYS_FAULT = (ProviderBusy, ProviderCutShort)
+"""Ends of attempts that say nothing of the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ class OpenAttempt:
             if isinstance(error, ProviderError) and error.retry is Retry.ONCE:
                 account.abandon(record)
             self._failed(record, candidate, error)
+            self._interrupt.catch_up()
             raise
         self._open, self.answer = attempt, self.answer or answer
         self._record.target = candidate.name
@@ -183,18 +188,19 @@ class OpenAttempt:
         self._interrupt.put_off(lambda: attempt.hurry(settings.drain_timeout))
         try:
             return await attempt.__aenter__()
-        except BaseException:
+        except ProviderCutShort:  # if the client has left, then that is what ended it
             self._interrupt.catch_up()
             raise
 
     def _failed(self, record: AttemptRecord, candidate: Candidate, error: BaseException) -> None:
         record.ended = self._pipeline.clock()
         record.error = code_of(error)
+        tells = isinstance(error, ProviderError) and not isinstance(error, _NOBODYS_FAULT)
         self._pipeline.queues.give_back(
-            candidate.provider, overloaded=isinstance(error, _OVERLOADED)
+            candidate.provider, overloaded=tells and isinstance(error, _OVERLOADED)
         )
         self.serving = None
-        if isinstance(error, ProviderError) and not isinstance(error, ProviderBusy):
+        if isinstance(error, ProviderError) and tells:
             self._pipeline.health.failed(candidate.name, error)
         else:
             self._release_probe(candidate)

@@ -49,7 +49,7 @@ def test_an_error_is_one_step_from_what_it_is_drawn_under() -> None:
 
 def test_the_drawing_says_what_a_failed_attempt_allows() -> None:
     drawn = dict(
-        re.findall(r"^ {8}(Provider\w+) .*[:,] (\w+)$", errors.__doc__ or "", re.MULTILINE)
+        re.findall(r"^ {8,12}(Provider\w+) .*[:,] (\w+)$", errors.__doc__ or "", re.MULTILINE)
     )
     words = {Retry.FINAL: "final", Retry.SAFE: "elsewhere", Retry.ONCE: "once"}
 

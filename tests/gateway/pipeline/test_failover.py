@@ -13,7 +13,7 @@ from gateway.contract.errors import (
     RequestQuarantined,
 )
 from gateway.health import HealthSettings
-from gateway.pipeline import Hints
+from gateway.pipeline import Hints, Request, Streamed
 from tests.support.pipeline import (
     GOOD,
     GOOD_WHOLE,
@@ -21,6 +21,7 @@ from tests.support.pipeline import (
     HEADERS,
     MESSAGES,
     NEVER_OPEN,
+    ROLE,
     Bench,
     Gate,
     Says,
@@ -204,6 +205,69 @@ async def test_a_stream_that_is_silent_for_longer_than_the_client_waits_is_stall
     assert clock() - began == pytest.approx(4.0)
 
 
+@pytest.mark.parametrize("says", [streams(before=(1e6,)), streams(text("x"), 1e6)])
+async def test_an_impatient_client_does_nobody_elses_target_any_harm(says: Says) -> None:
+    bench = pipeline_of(
+        says,
+        health=HealthSettings(),
+        providers={"a": {"adaptive": {"min": 1, "start": 16}}},
+        timeouts={"first_content": 3.0, "stall": 3.0},
+    )
+    for _ in range(50):
+        with pytest.raises(ProviderTimedOut):
+            await hinted(bench, Hints(patience=0.1), stream=True)
+    assert bench.health.states()["a/m"].state == "up"
+    assert bench.health.states()["a/m"].consecutive_failures == 0
+    assert bench.pipeline.queues.states()["a"].limit == 16
+
+    for _ in range(5):
+        with pytest.raises(ProviderTimedOut):
+            await hinted(bench, Hints(patience=3.5), stream=True)
+    assert bench.health.states()["a/m"].state == "open"
+
+
+async def test_a_probe_that_the_client_did_not_wait_for_makes_room_for_the_next() -> None:
+    bench = pipeline_of(
+        [refuses(503), streams(before=(1e6,)), GOOD],
+        health=HealthSettings(consecutive_failures=1, cool_down=10),
+        retries={"attempts": 1},
+    )
+    with pytest.raises(ProviderError):
+        await bench.ask()
+    await asyncio.sleep(10)
+    with pytest.raises(ProviderTimedOut):
+        await hinted(bench, Hints(patience=1.0), stream=True)
+
+    await bench.ask()
+
+    assert bench.health.states()["a/m"].state == "up"
+
+
+async def test_a_client_that_takes_its_time_does_nobody_elses_target_any_harm() -> None:
+    bench = pipeline_of(
+        streams(text("x"), 2.0, text("y")), health=HealthSettings(), timeouts={"total": 5.0}
+    )
+    for _ in range(10):
+        request = bench.request()
+        with pytest.raises(ProviderTimedOut):
+            await slowly(bench, request)
+
+    assert bench.health.states()["a/m"].consecutive_failures == 0
+    bench.check_nothing_is_left()
+
+
+async def slowly(bench: Bench, request: Request) -> None:
+    """An exchange whose client reads an event in four seconds."""
+    async with request:
+        caller = await request.identify(HEADERS)
+        body = {"model": "chat", "messages": MESSAGES, "stream": True}
+        answer = await request.answer(caller, body, stream=True)
+        assert isinstance(answer, Streamed)
+        while not answer.rest.done:
+            await asyncio.sleep(4.0)
+            await answer.rest.next()
+
+
 async def test_a_patient_client_changes_nothing() -> None:
     clock = asyncio.get_running_loop().time
     bench = pipeline_of(streams(1e6), timeouts={"first_content": 3.0})
@@ -294,6 +358,16 @@ async def test_another_model_is_no_way_around_the_quarantine() -> None:
         others={"spare": {"providers": ["c"]}},
         fallback={"to": ["spare"]},
     )
+
+    with pytest.raises(RequestQuarantined):
+        await bench.ask()
+
+    assert bench.upstreams.asked == ["a", "b"]
+
+
+async def test_an_upstream_that_dies_after_its_head_has_broken_down_too() -> None:
+    dies = streams(ROLE, httpx.ReadError("reset"))
+    bench = pipeline_of(dies, dies, GOOD, retries={"attempts": 3})
 
     with pytest.raises(RequestQuarantined):
         await bench.ask()

@@ -289,7 +289,8 @@ async def test_a_hang_up_at_any_moment_leaves_one_record_and_nothing_else(
     assert bench.record.outcome in {"ok", "hung_up"}
     assert bench.upstreams.asked in (["a"], ["a", "b"])
     charged = bench.limiter.settled[0][1]
-    assert charged in {9, *range(PROMPT, PROMPT + 4)}
+    was_refused = bench.upstreams.asked == ["a"] and drains  # which is heard after the hang-up too
+    assert charged in {9, *range(PROMPT, PROMPT + 4)} or (was_refused and charged == 0)
 
 
 @given(at=st.integers(1, 8), more=st.integers(0, 3))
@@ -440,6 +441,25 @@ async def test_nobody_is_asked_after_an_attempt_that_failed_without_the_client()
         await bench.ask(request)
 
     assert bench.upstreams.asked == ["a"]
+    bench.check_nothing_is_left()
+
+
+@pytest.mark.parametrize("failure", [refuses(503), refuses(400), HANGS_UP])
+async def test_what_is_refused_without_the_client_is_not_charged_and_told_of_its_target(
+    failure: Says,
+) -> None:
+    slow = replace(failure, before=(5.0, *failure.before))
+    bench = pipeline_of(slow, providers={"a": DRAIN}, health=HealthSettings())
+    request = bench.request()
+
+    with interrupted_after(request, 1.0), pytest.raises(ClientHungUp):
+        await bench.ask(request)
+
+    assert bench.limiter.settled[0][1] == 0
+    assert (bench.record.outcome, bench.record.error) == ("hung_up", "client_hung_up")
+    assert bench.record.attempts[0].error != "client_hung_up"
+    failures = bench.health.states()["a/m"].consecutive_failures
+    assert failures == (0 if failure.status == 400 else 1)
     bench.check_nothing_is_left()
 
 
