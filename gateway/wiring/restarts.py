@@ -14,7 +14,14 @@ from ..config import Config
 APPLIED = frozenset({"providers", "models", "plans", "tenants", "access", "pricing", "health"})
 """Sections that hold as a whole."""
 
-APPLIED_FIELDS = frozenset({"limits.token_estimate", "limits.budgets_on_store_error"})
+APPLIED_FIELDS = frozenset(
+    {
+        "limits.budgets_on_store_error",
+        "limits.token_estimate",
+        "quarantine.backends",
+        "quarantine.enabled",
+    }
+)
 """What holds of the other sections."""
 
 

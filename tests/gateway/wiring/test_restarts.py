@@ -11,6 +11,7 @@ limits: {lease: 10s, token_estimate: strict, budgets_on_store_error: local}
 http: {max_body: 1000, cors: {origins: ["https://a.example"]}}
 upstream: {connect_timeout: 1.0}
 ops: {public: true}
+quarantine: {window: 60s}
 """
 
 
@@ -19,10 +20,12 @@ def test_nothing_is_named_where_nothing_has_changed() -> None:
 
 
 def test_what_only_the_next_start_applies_is_named_by_section_and_field() -> None:
-    expected = ("http.cors", "http.max_body", "limits.lease", "ops.public")
-
     assert needs_restart(configured(), configured(CONFIG + MORE)) == (
-        *expected,
+        "http.cors",
+        "http.max_body",
+        "limits.lease",
+        "ops.public",
+        "quarantine.window",
         "upstream.connect_timeout",
     )
 
@@ -36,6 +39,7 @@ def test_what_only_the_next_start_applies_is_named_by_section_and_field() -> Non
         ("providers:", "access: {on_revoke: finish}\nhealth: {window: 7}\nproviders:"),
         ("providers:", "pricing: {unpriced: free}\nproviders:"),
         ("providers:", "limits: {token_estimate: strict}\nproviders:"),
+        ("providers:", "quarantine: {enabled: false, backends: 3}\nproviders:"),
         ('kind: vllm, base_url: "${SIM}"', "kind: vllm, base_url: http://127.0.0.1:1"),
     ],
 )
