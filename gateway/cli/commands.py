@@ -1,6 +1,7 @@
 """The commands that run something or check it; administration's are added from its modules."""
 
 import json
+import signal
 from typing import Annotated
 
 import typer
@@ -53,6 +54,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the gateway. Settings come from LOCKGATE_* variables; options override them."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it reloads: a start must not end by it
     chosen = settings(config=config, host=host, port=port, workers=workers, insist=insist)
     if chosen.workers > 1:
         run("gateway.supervisor.supervising", "supervise", chosen)

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -43,7 +44,7 @@ COMMANDS = (
 
 
 @pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Nothing of this machine's settings is read, and nothing is written but in `tmp_path`."""
     for name in os.environ:
         if name.startswith(("LOCKGATE_", "OTEL_")):
@@ -52,6 +53,9 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LOCKGATE_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(running, "serve_listeners", _served)
+    heard = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, heard)
 
 
 def _served(*_: object, **__: object) -> None:
@@ -358,3 +362,18 @@ def test_with_a_pepper_the_stored_form_is_shown_too(monkeypatch: pytest.MonkeyPa
     assert key is not None
     assert f'key_hash: "{key.stored(PEPPER.encode())}"' in output
     assert PEPPER not in output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_request_to_reload_that_comes_too_early_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    heard = []
+
+    def served(*_: object) -> None:
+        heard.append(signal.getsignal(signal.SIGHUP))
+
+    monkeypatch.setattr(gateway.app, "serve", served)
+    monkeypatch.setattr(supervising, "supervise", served)
+    assert lockgate("serve", "--workers", workers, "--insist").exit_code == 0
+    assert heard == [signal.SIG_IGN]
