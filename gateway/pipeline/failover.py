@@ -36,6 +36,9 @@ from .takeover import Takeover
 EARLY = 0.002
 """Seconds by which a timer may fire too early: uvloop counts whole milliseconds."""
 
+BREAKDOWN = 2.0
+"""Seconds within which an upstream that breaks down has lost all that it had in hand."""
+
 _NOT_THIS_ONE = (InvalidRequest, LimitExceeded, ModelUnpriced, RequestExceedsLimit)
 """Refusals before anything is sent: not of the dialect of this target's kind, or too dear."""
 
@@ -59,7 +62,7 @@ class Failover:
             now=terms.now,
             repeats=asker.hints.repeats,
         )
-        self._waits = False
+        self._waits = self._has_waited = False
 
     async def first_answer(self, queue: deque[Candidate]) -> Answer:
         """
@@ -78,7 +81,7 @@ class Failover:
                 failure = failure or refusal
             except ProviderError as error:
                 failure = error
-                if self._was_killed(error):
+                if self._was_killed(candidate, error):
                     await self._case.killed(candidate.provider.name)
                 if not self._retries.allow_another(candidate.name, error):
                     break
@@ -90,15 +93,16 @@ class Failover:
         assert failure is not None, "the first of them was asked"
         raise self._final(failure)
 
-    def _was_killed(self, error: ProviderError) -> bool:
+    def _was_killed(self, candidate: Candidate, error: ProviderError) -> bool:
         """
         Whether the upstream may have broken down over the request, before it said anything: there
-        are those that send their head at once.
+        are those that send their head at once. One that had been failing already has not.
         """
-        last = self._record.attempts[-1:]
-        return isinstance(error, ProviderDisconnected | ProviderUnreachable) and any(
-            each.sent and each.status in {None, 200} for each in last
-        )
+        if not isinstance(error, ProviderDisconnected | ProviderUnreachable):
+            return False
+        attempt = self._record.attempts[-1]
+        has_died = attempt.sent and attempt.status in {None, 200}
+        return has_died and self._pipeline.health.ill_for(candidate.name) <= BREAKDOWN
 
     def _next(self, queue: deque[Candidate]) -> Candidate | None:
         """Any may be asked first; a retry draws on the budget of the target that receives it."""
@@ -110,7 +114,8 @@ class Failover:
 
     async def ask(self, candidate: Candidate, terms: Terms) -> Answer:
         """One attempt; if it answers it stays open."""
-        return await self.attempt.ask(candidate, terms, waits=self._waits)
+        waits, self._waits = self._waits, False
+        return await self.attempt.ask(candidate, terms, waits=waits)
 
     async def lose(self, error: BaseException) -> ProviderError:
         """The answer on its way broke off; `Takeover` has another target go on."""
@@ -143,9 +148,12 @@ class Failover:
 
     async def _next_round(self, error: ProviderError) -> deque[Candidate]:
         """All have failed once: wait, then those that may be asked again; empty to give up."""
-        if isinstance(error, ProviderBusy) and (line := self._line()):
-            self._waits = True
-            return line
+        if isinstance(error, ProviderBusy):
+            if self._has_waited:
+                return deque()  # for as long as one may: it is time that the client heard of it
+            if line := self._line():
+                self._waits = self._has_waited = True
+                return line
         spent = self._retries.spent_targets
         left = offering(self._route, self._terms.call) - spent
         pause = self._retries.pause(self._pipeline.health.soonest(left)) if left else None
@@ -156,9 +164,7 @@ class Failover:
         return deque(each for each in again if each.name not in spent)
 
     def _line(self) -> deque[Candidate]:
-        """The best target before which a request may wait for its turn, if it has not yet."""
-        if self._waits:
-            return deque()
+        """The best target before which a request may wait for its turn."""
         planned = candidates(self._pipeline, self._route, self._terms.call)
         spent = self._retries.spent_targets
         lines = [each for each in planned if each.provider.settings.queue.size]

@@ -8,6 +8,7 @@ import pytest
 from gateway.contract.errors import (
     NoHealthyUpstream,
     ProviderBusy,
+    ProviderDisconnected,
     ProviderError,
     ProviderTimedOut,
     RequestQuarantined,
@@ -96,6 +97,30 @@ async def test_a_line_that_is_full_refuses_and_says_when_to_come_back() -> None:
 
     assert refused.value.retry_after is not None
     assert 1 <= refused.value.retry_after <= 60
+    bench.check_nothing_is_left()
+
+
+async def test_nobody_stands_in_line_for_longer_than_one_may() -> None:
+    gate = Gate()
+    quick = [streams(0.1, *GOOD.steps)] * 50
+    bench = pipeline_of(
+        [*quick, streams(text("x"), gate, *GOOD.steps), GOOD],
+        providers={"a": {**ONE_SLOT, "queue": {"size": 10, "wait": 5}}},
+    )
+    clock = asyncio.get_running_loop().time
+    for _ in quick:  # so that the line looks short
+        await bench.ask()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.ask())
+        await gate.reached.wait()
+        began = clock()
+        with pytest.raises(ProviderBusy) as refused:
+            await bench.ask()
+        gate.open()
+
+    assert clock() - began == pytest.approx(5.0, abs=0.2)
+    assert refused.value.retry_after is not None
     bench.check_nothing_is_left()
 
 
@@ -373,3 +398,16 @@ async def test_an_upstream_that_dies_after_its_head_has_broken_down_too() -> Non
         await bench.ask()
 
     assert bench.upstreams.asked == ["a", "b"]
+
+
+async def test_nothing_is_blamed_for_an_upstream_that_has_been_failing_for_a_while() -> None:
+    bench = pipeline_of(HANGS_UP, HANGS_UP, retries={"attempts": 2})
+    with pytest.raises(RequestQuarantined):
+        await bench.ask(user="the one that broke them")
+    await asyncio.sleep(3.0)
+
+    for _ in range(5):
+        with pytest.raises(ProviderDisconnected):
+            await bench.ask(user="another")
+
+    bench.check_nothing_is_left()
