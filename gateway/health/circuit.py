@@ -33,6 +33,7 @@ class Circuit:
         "credential",
         "ejections",
         "failed_probes",
+        "failing_since",
         "kept",
         "name",
         "open_until",
@@ -57,6 +58,7 @@ class Circuit:
         self.openings = 0
         self.ejections = 0
         self.consecutive = 0
+        self.failing_since = 0.0
         self.failed_probes = 0
         self.outcomes = 0
         self.results = 0

@@ -206,6 +206,13 @@ class Health:
         waits = [_wait(circuit, now) for circuit in map(self._circuits.get, names)]
         return min(waits, default=0.0)
 
+    def ill_for(self, name: str) -> float:
+        """Seconds since the first of the failures in a row, 0 if the last attempt was none."""
+        circuit = self._circuits.get(name)
+        if circuit is None or not circuit.consecutive:
+            return 0.0
+        return self._clock() - circuit.failing_since
+
     def reason(self, name: str) -> str:
         """The code of what disabled the credential of the target's provider, or nothing."""
         circuit = self._circuits.get(name)
@@ -253,6 +260,7 @@ class Health:
 
     def _blame(self, circuit: Circuit, error: ProviderError) -> None:
         now = self._clock()
+        circuit.failing_since = circuit.failing_since if circuit.consecutive else now
         circuit.credential.probe_until = 0.0  # of which this error says nothing
         pause = self._told_pause(error)
         if pause > 0.0:

@@ -76,6 +76,7 @@ def _body(chance: Random) -> Json | bytes:
         "model": "chat",
         "messages": [{"role": "user", "content": content}],
         "stream": chance.random() < 0.7,
+        "user": f"u{chance.randrange(1_000_000)}",
         **fields,
     }
 

@@ -330,3 +330,20 @@ def test_a_probe_of_a_provider_that_nobody_uses_is_no_matter(health: Health) -> 
     for _ in range(10):
         health.probed("unknown", passed=False, holds=30)
     assert all(known.up for known in health.states().values())
+
+
+def test_how_long_a_target_has_been_failing_is_told_from_its_last_success(
+    health: Health, clock: Clock
+) -> None:
+    assert health.ill_for("a") == health.ill_for("nobody") == 0.0
+    fail(health, 1)
+    assert health.ill_for("a") == 0.0
+    clock.now += 3.0
+    fail(health, 1)
+    assert health.ill_for("a") == 3.0
+
+    health.succeeded("a")
+    assert health.ill_for("a") == 0.0
+    clock.now += 3.0
+    fail(health, 1)
+    assert health.ill_for("a") == 0.0
