@@ -29,7 +29,8 @@ _CHAT = b'{"model":"m","messages":[{"role":"user","content":"a"}]'
 
 def _filled(begin: bytes, item: bytes, end: bytes) -> bytes:
     """As many of the item as there is room for; a `%d` in it is a number that is new each time."""
-    items, size = [], len(begin) + len(end)
+    items: list[bytes] = []
+    size = len(begin) + len(end)
     for number in count():
         made = item.replace(b"%d", b"%d" % number)
         size += len(made) + 1

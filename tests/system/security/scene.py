@@ -80,6 +80,11 @@ class Recorder:
             await peer.send(self.reply(self.sent[-1]))
 
 
+def always(told: bytes) -> Callable[[Sent], bytes]:
+    """This in answer to everything."""
+    return lambda _: told
+
+
 def sanely(sent: Sent) -> bytes:
     """As an upstream answers that is well."""
     if sent.line.split()[1] == "/v1/embeddings":
@@ -158,6 +163,8 @@ def texts(value: Any) -> Iterator[str]:
         case list():
             for inner in value:
                 yield from texts(inner)
+        case _:
+            pass
 
 
 @contextmanager

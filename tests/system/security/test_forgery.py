@@ -28,7 +28,7 @@ from tests.system.security.names import (
     PATH_NAMES,
     TOGETHER,
 )
-from tests.system.security.scene import CREDENTIAL, SENT, Scene, Sent, sanely, scene
+from tests.system.security.scene import CREDENTIAL, SENT, Scene, Sent, always, sanely, scene
 from tests.system.world import KEY, Json, bearer, chat, until
 
 TOLD = {
@@ -82,12 +82,14 @@ def raw(scene: Scene, request: bytes) -> bytes:
     """All that is answered to these bytes, on a connection of their own."""
     host, port = scene.gateway.url.removeprefix("http://").split(":")
     told = b""
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        # Who is refused while he still talks may lose the end, and even all, of the refusal.
-        with suppress(ConnectionError):
-            connection.sendall(request)
-            while piece := connection.recv(65_536):
-                told += piece
+    # Who is refused while he still talks may lose the end, and even all, of the refusal.
+    with (
+        suppress(ConnectionError),
+        socket.create_connection((host, int(port)), timeout=30) as connection,
+    ):
+        connection.sendall(request)
+        while piece := connection.recv(65_536):
+            told += piece
     return told
 
 
@@ -145,7 +147,7 @@ def test_no_query_or_target_says_where_a_request_goes(world: Scene, client: http
 def test_a_redirect_is_followed_nowhere(world: Scene, client: httpx.Client) -> None:
     for status in (301, 302, 303, 307, 308):
         to = ("location", f"{world.decoy.origin}/v1/chat/completions")
-        world.upstream.reply = lambda _, told=(status, to): refusal(*told)
+        world.upstream.reply = always(refusal(status, to))
         assert ask(client).json()["error"]["code"] == "upstream_redirect"
 
 
@@ -204,7 +206,7 @@ def test_of_an_upstreams_headers_none_comes_back(
 def test_of_a_refusals_headers_none_comes_back(
     world: Scene, client: httpx.Client, status: int
 ) -> None:
-    world.upstream.reply = lambda _: refusal(status, *NOT_FOR_CLIENTS.items())
+    world.upstream.reply = always(refusal(status, *NOT_FOR_CLIENTS.items()))
     heard = ask(client)
 
     assert heard.status_code >= 400
@@ -286,7 +288,7 @@ def test_92_what_an_upstream_says_makes_no_header_and_no_line(
 ) -> None:
     replies = [*_says(text)]
     for told in replies:
-        world.upstream.reply = lambda _, told=told: told
+        world.upstream.reply = always(told)
         for streamed in (False, True):
             heard = ask(client, chat(stream=streamed))
             if heard.status_code != 200:
