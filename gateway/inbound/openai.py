@@ -65,7 +65,7 @@ class Inference:
         self._route = route
         self._pipeline = pipeline
         self._settings = settings
-        self._once = Once(idempotency, route.path, pipeline)
+        self._once = Once(idempotency, route.path)
         self._addresses = ClientAddresses(settings.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,9 +13,9 @@ import re
 from starlette.types import Message, Send
 
 from ..access import Caller
-from ..contract.errors import InvalidRequest, ProviderRejected, UnknownModel
+from ..contract.errors import InvalidRequest, ProviderRejected
 from ..idempotency import Claim, Idempotency, Kept, Ticket
-from ..pipeline import Pipeline, Request
+from ..pipeline import Request
 from .errors import Headers
 from .relay import Relay
 
@@ -61,10 +61,9 @@ def check_key(key: bytes) -> None:
 class Once:
     """Of one route: who runs a request, and who is given its answer."""
 
-    def __init__(self, idempotency: Idempotency, path: str, pipeline: Pipeline) -> None:
+    def __init__(self, idempotency: Idempotency, path: str) -> None:
         self._idempotency = idempotency
         self._path = path
-        self._pipeline = pipeline
 
     async def claim(
         self, request: Request, caller: Caller, model: str, key: bytes, content: bytes
@@ -75,10 +74,7 @@ class Once:
         Raises:
             GatewayError: it may not use the model, or the key can't be answered.
         """
-        route = self._pipeline.snapshot.routes.find(model)
-        if route is None or not caller.may_use(model):
-            raise UnknownModel
-        request.record.model = model
+        route = request.route(caller, model)
         ticket = Ticket.of((caller.tenant, caller.key_id), self._path, key, content)
         return await self._idempotency.claim(
             ticket, request.record.request_id, within=route.settings.total

@@ -105,7 +105,7 @@ class Request:
         """
         self.record.stream = stream
         call = Call(self._operation, body, stream)
-        route = self._route(caller, body["model"])
+        route = self.route(caller, body["model"])
         fallbacks = Fallbacks(self._snapshot.routes, route, call.operation, caller.may_use)
         asker = Asker(self._pipeline, self.record, self.interrupt, hints, route.settings.total)
         failure: NoHealthyUpstream | ProviderError | None = None
@@ -128,7 +128,13 @@ class Request:
         route = self._snapshot.routes.find(model)
         return None if route is None else route.settings.commit_after
 
-    def _route(self, caller: Caller, model: str) -> Route:
+    def route(self, caller: Caller, model: str) -> Route:
+        """
+        Where a model leads, which the record then names.
+
+        Raises:
+            GatewayError: the caller may not use it, or it does not offer the operation.
+        """
         route = self._snapshot.routes.find(model)
         if route is None or not caller.may_use(model):
             raise UnknownModel

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from starlette.types import ASGIApp, Message, Scope
 
 from gateway.app import Gateway
-from gateway.idempotency import Idempotency, IdempotencySettings
+from gateway.idempotency import Claim, Idempotency, IdempotencySettings
 from gateway.inbound.openai import _taken
-from gateway.inbound.replay import Copy
+from gateway.inbound.replay import Copy, Once
+from gateway.routing import Routes
 from gateway.telemetry.record import Record
 from tests.gateway.idempotency.conftest import claimed, kept, ticket
 from tests.support.application import (
@@ -28,6 +30,7 @@ from tests.support.application import (
     raw,
     running,
 )
+from tests.support.pipeline import GOOD, pipeline_of
 from tests.support.simulator import RunningSimulator, events, eventually, running_simulator
 
 PATIENT = 30.0
@@ -113,6 +116,18 @@ class Leaver:
         if self.left.is_set():
             raise OSError("the client has left")
         self.sent.append(message)
+
+
+async def test_a_request_is_claimed_by_the_configuration_that_it_began_with() -> None:
+    bench = pipeline_of(GOOD)
+    once = Once(Idempotency(IdempotencySettings()), CHAT_PATH)
+    async with bench.request() as request:
+        snapshot = bench.pipeline.snapshot
+        bench.pipeline.snapshot = replace(snapshot, routes=Routes({}, {}))
+        found = await once.claim(request, bench.caller, "chat", b"k", b"{}")
+
+    assert isinstance(found, Claim)
+    assert bench.record.model == "chat"
 
 
 # The same answer
