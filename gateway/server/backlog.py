@@ -46,7 +46,7 @@ class Backlog:
     def _look(self) -> None:
         self._timer = None
         unsent = self._transport.get_write_buffer_size()
-        if self._unsent - unsent >= self._bounds.min_rate * self._bounds.write_timeout:
+        if self._unsent - unsent >= max(1, self._bounds.min_rate * self._bounds.write_timeout):
             self.watch()
             return
         self.was_too_slow = True

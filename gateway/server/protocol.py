@@ -71,7 +71,7 @@ class Connection(HttpToolsProtocol):
         self._is_deaf = False
         self._has_begun = False
         self._in_head = True
-        self._head = self._framing = self._bodied = self._piece = self._ahead = 0
+        self._head = self._framing = self._bodied = self._piece = self._ahead = self._first = 0
 
     # The socket
 
@@ -145,7 +145,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins: it may ask to be told."""
         super().on_message_begin()
-        self._has_begun = True
+        self._has_begun, self._first = True, self._piece
         self.scope["state"][ON_HANG_UP] = self._tell
 
     def on_headers_complete(self) -> None:
@@ -253,8 +253,8 @@ class Connection(HttpToolsProtocol):
     def _fault(self) -> Refusal | None:
         if len(self.pipeline) >= MAX_AHEAD:
             return TOO_FAR_AHEAD
-        # Both are counted by the piece, so that only a large one has to be measured.
-        is_large = self._head + self._piece > MAX_HEAD
+        # By the piece, and with all of the one that it began in: only a large one is measured.
+        is_large = self._head + self._first > MAX_HEAD
         if is_large and size_of(self.url, self.headers) > MAX_HEAD:
             return HEAD_TOO_LARGE
         return fault_of(self.parser.get_http_version(), self.url, self.headers)
@@ -285,8 +285,10 @@ class Connection(HttpToolsProtocol):
             self._drop_the_last()
         if self._is_answering():
             self._last_words = refusal
-        else:
+        elif self._in_head or self._answering is None:
             self._say(refusal)
+        else:  # the rest of a request that has its answer already
+            self._close()
 
     def _drop_the_last(self) -> None:
         """The request whose body is not whole will never be."""

@@ -7,11 +7,11 @@ from tests.support.wire import Memory
 BOUNDS = Bounds(write_timeout=10, min_rate=10)
 
 
-def watched(unsent: int) -> tuple[Memory, Backlog]:
+def watched(unsent: int, bounds: Bounds = BOUNDS) -> tuple[Memory, Backlog]:
     transport = Memory()
     transport.lost = lambda _: None
     transport.unsent = unsent
-    backlog = Backlog(asyncio.get_running_loop(), transport, BOUNDS)
+    backlog = Backlog(asyncio.get_running_loop(), transport, bounds)
     backlog.watch()
     return transport, backlog
 
@@ -41,6 +41,17 @@ async def test_a_slow_client_that_takes_its_share_each_time_is_not() -> None:
         await asyncio.sleep(10)
         assert not transport.is_aborted
     await asyncio.sleep(20)
+
+    assert transport.is_aborted
+    assert backlog.was_too_slow
+
+
+async def test_where_any_rate_will_do_nothing_at_all_will_not() -> None:
+    transport, backlog = watched(1000, Bounds(write_timeout=10, min_rate=0))
+    transport.unsent -= 1
+    await asyncio.sleep(11)
+    assert not transport.is_aborted
+    await asyncio.sleep(10)
 
     assert transport.is_aborted
     assert backlog.was_too_slow

@@ -155,6 +155,28 @@ async def test_a_body_may_come_in_chunks_of_one_byte() -> None:
     assert statuses(wire.heard) == [204]
 
 
+async def test_a_head_that_begins_behind_another_request_is_bounded_like_any_other() -> None:
+    wire = Wire()
+    wire.say(GET + b"GET /b HTTP/1.1\r\nhost: a\r\nx: " + b"y" * 4 * MAX_HEAD)
+    await wire.settled()
+    wire.say(b"\r\n\r\n")
+    await wire.settled()
+
+    assert (statuses(wire.heard), wire.app.paths) == ([204, 431], ["/a"])
+    assert wire.is_closed
+
+
+async def test_a_small_head_may_begin_in_whatever_large_piece() -> None:
+    wire = Wire()
+    large = b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % (4 * MAX_HEAD)
+    wire.say(large + b"x" * 4 * MAX_HEAD + b"GET /b HTTP/1.1\r\nhost: ")
+    await wire.settled()
+    wire.say(b"a\r\n\r\n")
+    await wire.settled()
+
+    assert (statuses(wire.heard), wire.app.paths) == ([204, 204], ["/a", "/b"])
+
+
 # One after the other
 
 
@@ -257,6 +279,26 @@ async def test_a_body_that_turns_out_malformed_ends_its_request() -> None:
     assert statuses(wire.heard) == [400]
     assert (app.hung_up, wire.is_closed) == (["/a"], True)
     assert [line["event"] for line in logged] == ["connection_refused"]
+
+
+async def test_a_request_that_was_answered_gets_no_second_answer() -> None:
+    """Whoever is in front would take it for the answer to the next request."""
+
+    async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 404, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    for rest in (b"nonsense\r\n", b"1;" + b"x" * 2 * MAX_HEAD):
+        wire = Wire(refusing)
+        wire.say(CHUNKED)
+        await wire.settled()
+        wire.say(rest)
+        wire.say(GET)
+        await wire.settled()
+
+        assert statuses(wire.heard) == [404]
+        assert wire.is_closed
 
 
 # Ends
