@@ -10,6 +10,7 @@ import yaml
 
 from gateway.contract import errors
 from gateway.limits import MemoryLimiter
+from gateway.supervisor.sums import Sums
 from gateway.telemetry.metrics import OUTCOMES, Metrics
 from gateway.wiring.gauges import watch_health, watch_limiter
 from tests.support.health import Clock, health_of
@@ -19,6 +20,11 @@ FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 
 def load(name: str) -> Any:
     return yaml.safe_load((FOLDER / name).read_text())
+
+
+def alert(name: str) -> dict[str, Any]:
+    [found] = [rule for rule in rules() if rule.get("alert") == name]
+    return found
 
 
 def rules() -> Iterator[dict[str, Any]]:
@@ -46,7 +52,8 @@ def test_the_scrape_asks_for_metrics_with_the_operators_credential() -> None:
 
 
 def test_every_rule_speaks_of_metrics_and_labels_that_exist(metrics: Metrics) -> None:
-    families = {family.name: family for family in metrics.registry.collect()}
+    families = {family.name for family in metrics.registry.collect()}
+    families |= {family["name"] for family in Sums().of([], dict.fromkeys(SUPERVISORS, 0.0))}
     known = {"_".join(filter(None, (name, suffix))) for name in families for suffix in SUFFIXES}
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     for rule in rules():
@@ -61,6 +68,17 @@ def test_every_rule_speaks_of_metrics_and_labels_that_exist(metrics: Metrics) ->
 
 
 SUFFIXES = ("", "total", "bucket", "sum", "count")
+SUPERVISORS = ("lockgate_worker_restarts_total", "lockgate_config_reload_failures_total")
+"""What the supervisor of several workers says itself; the second, one process says too."""
+
+
+@pytest.mark.parametrize(
+    ("name", "counted"),
+    [("LockgateReloadFailed", SUPERVISORS[1]), ("LockgateWorkersEnd", SUPERVISORS[0])],
+)
+def test_what_went_wrong_once_is_told_by_its_count(name: str, counted: str) -> None:
+    assert f"increase({counted}[15m])" in alert(name)["expr"]
+    assert alert(name)["labels"]["severity"] == "warning"
 
 
 def test_every_label_value_that_a_rule_looks_for_can_occur() -> None:

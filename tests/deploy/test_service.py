@@ -37,6 +37,14 @@ def test_the_unit_runs_the_command_in_production() -> None:
     assert service["NoNewPrivileges"] == "yes"
 
 
+def test_the_unit_tells_the_gateway_alone_of_a_reload_and_of_the_end() -> None:
+    """It is the one that tells its workers, which must not hear of anything twice."""
+    service = _unit()["Service"]
+
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert service["KillMode"] == "mixed"
+
+
 def test_systemd_finds_no_fault_with_the_unit(tmp_path: Path) -> None:
     """Where systemd is at hand; the command's path is replaced by one that exists here."""
     unit = tmp_path / UNIT.name
