@@ -26,6 +26,8 @@ MAX_ERROR = 64 * 1024
 """Bytes that are read of an upstream's error."""
 MAX_HELD = 1024 * 1024
 """Bytes of a stream that are held back before its first content."""
+FAIR = 0.9
+"""Of its own time, after which a target has had its chance, however soon the client then left."""
 MAX_NOTED = 256
 """Characters of an upstream's header that the record keeps."""
 
@@ -183,8 +185,9 @@ class Attempt:
         self._await_content()
 
     def _await_content(self) -> None:
-        own = min(self._terms.now() + self._timeouts.first_content, self._ends_at)
-        self._is_cut_short = self._awaited_until < own
+        now = self._terms.now()
+        own = min(now + self._timeouts.first_content, self._ends_at)
+        self._is_cut_short = self._awaited_until - now < FAIR * (own - now)
         self._deadline.until(min(own, self._awaited_until), "upstream_timeout")
 
     async def _send(self, sent: UpstreamRequest) -> UpstreamAnswer:
@@ -239,7 +242,7 @@ class Attempt:
         held = await events.until_content(MAX_HELD)
         deadline, now = self._deadline, self._terms.now
         stall, ends_at = min(self._timeouts.stall, self._terms.patience), self._ends_at
-        is_impatient = stall < self._timeouts.stall
+        is_impatient = stall < FAIR * self._timeouts.stall
 
         def waiting() -> None:
             stalled_at = now() + stall

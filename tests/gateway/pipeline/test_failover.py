@@ -251,6 +251,19 @@ async def test_an_impatient_client_does_nobody_elses_target_any_harm(says: Says)
     assert bench.health.states()["a/m"].state == "open"
 
 
+@pytest.mark.parametrize("total", [600.0, 900.0])
+async def test_a_target_that_was_given_its_time_is_not_excused_by_a_client_that_gives_as_much(
+    total: float,
+) -> None:
+    slow = Says(before=(0.5, httpx.ConnectError("refused")))
+    bench = pipeline_of(slow, streams(before=(1e6,)), timeouts={"total": total})
+
+    with pytest.raises(ProviderTimedOut):
+        await hinted(bench, Hints(patience=600.0))
+
+    assert bench.health.states()["b/m"].consecutive_failures == 1
+
+
 async def test_a_probe_that_the_client_did_not_wait_for_makes_room_for_the_next() -> None:
     bench = pipeline_of(
         [refuses(503), streams(before=(1e6,)), GOOD],
