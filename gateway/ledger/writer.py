@@ -3,7 +3,8 @@ The way of rows into the database, for whoever has some.
 
 A batch is written whole or not at all, and writing it again is safe. Rows that the database
 refuses for what they hold are told to the log, whole, and set aside: they never hold up others.
-Any other failure is an outage: told once, and waited for longer each time.
+Any other failure is an outage: told once, and waited for longer each time. Where it came while
+writing, fewer rows are tried next: a slow database writes a few in time, and of many never one.
 """
 
 import asyncio
@@ -64,6 +65,7 @@ class Writer:
         self._random = random
         self._sleep = sleep
         self._failed = 0
+        self._most = BATCH
 
     @property
     def is_failing(self) -> bool:
@@ -79,8 +81,11 @@ class Writer:
         """
         # In the order of their ids, which is how `insert` writes a single slice.
         ordered = sorted(rows, key=lambda row: row.request_id)
-        for i in range(0, len(ordered), BATCH):
-            await self._write(ordered[i : i + BATCH])
+        most = self._most
+        for i in range(0, len(ordered), most):
+            await self._write(ordered[i : i + most])
+        # Not sooner: what had been written before is no proof that more would be.
+        self._most = min(BATCH, 2 * most)
         if self._failed:
             self._failed = 0
             _log.info("ledger_store_reached", source=self._source)
@@ -112,6 +117,7 @@ class Writer:
     async def _write_whole(self, rows: Sequence[Row]) -> None:
         new = replaced = duplicates = 0
         async with self._database.writing() as connection:
+            self._most = max(1, len(rows) // 4)  # unless they are written
             for i in range(0, len(rows), AT_ONCE):
                 written = await insert(connection, rows[i : i + AT_ONCE])
                 new += written.new

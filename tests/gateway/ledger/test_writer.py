@@ -1,15 +1,17 @@
 """A batch goes in whole or not at all, and what is refused holds up nobody else."""
 
+from collections.abc import Sequence
 from random import Random
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from gateway.contract.errors import StoreUnavailable
-from gateway.ledger.writer import BATCH, Writer
+from gateway.ledger.writer import AT_ONCE, BATCH, Writer
 from gateway.store.database import Database
-from gateway.store.ledger import Chosen, rows
+from gateway.store.ledger import Chosen, Written, insert, rows
 from gateway.store.ledger_rows import Row
 from tests.support.ledger_rows import AT, provisional, request_id, row
 
@@ -46,6 +48,38 @@ async def test_more_rows_than_a_batch_are_written_too(database: Database) -> Non
 
     await at_work.write([row(request_id=request_id(n)) for n in range(BATCH + 20)])
     assert at_work.counts.new == BATCH + 20
+
+
+async def test_68_a_slow_database_is_given_as_many_rows_as_it_can_write_in_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work, tried = writer(database), []
+    in_time = [7]
+
+    async def insert_slowly(connection: AsyncConnection, some: Sequence[Row]) -> Written:
+        known = {row.request_id for row in await rows(connection, Chosen(), limit=10_000)}
+        new = [row for row in some if row.request_id not in known]
+        tried.append(len(new))
+        if len(new) > in_time[0]:
+            raise StoreUnavailable
+        return await insert(connection, some)
+
+    monkeypatch.setattr("gateway.ledger.writer.insert", insert_slowly)
+    wanted = [row(request_id=request_id(n)) for n in range(60)]
+    for _ in range(30):
+        try:
+            await at_work.write(wanted)
+        except StoreUnavailable:
+            continue
+        break
+    assert await ids(database) == [request_id(n) for n in range(60)]
+    assert at_work.counts.failures < 15
+
+    in_time[0] = BATCH
+    for n in range(100, 110):
+        await at_work.write([row(request_id=request_id(n))])
+    await at_work.write([row(request_id=request_id(n)) for n in range(1000, 1000 + BATCH)])
+    assert max(tried[-BATCH // AT_ONCE :]) == AT_ONCE, "it is still given less than it could take"
 
 
 @pytest.mark.parametrize(
