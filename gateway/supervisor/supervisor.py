@@ -3,7 +3,8 @@ The parent of the workers: starts them, tells them what it is told, and speaks f
 
 The first worker starts alone, so that what can't be started is told once; what it has read is the
 configuration of all, of those too that take another's place. SIGTERM and SIGINT go on to every
-worker, over its channel: the first drains, the second cuts. SIGHUP reloads all of them or none.
+worker, over its channel: the first drains, the second cuts, and ends who does not hear of it.
+SIGHUP reloads all of them or none.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ STAGE = 30.0
 """Seconds in which a worker has read a configuration: files may change for some of them."""
 COMMIT = 10.0
 """Seconds in which a worker has taken it over."""
+CUT = 30.0
+"""Seconds in which a worker has ended that was told to cut: clients and stores are bounded."""
 COME_UP = 60.0
 """Seconds that a reload waits for workers that are just starting."""
 
@@ -131,6 +134,16 @@ class Supervisor:
             answer = None
         if answer is None:
             worker.tell(signal.SIGTERM)
+        if at_once:
+            await self._end(worker)
+
+    async def _end(self, worker: Worker) -> None:
+        """See to it that it ends: one whose loop stands still hears nothing."""
+        try:
+            async with asyncio.timeout(CUT):
+                await worker.ended()
+        except TimeoutError:
+            worker.tell(signal.SIGKILL)
 
     def _taking_requests(self) -> list[Worker]:
         return [seat.worker for seat in self._seats if seat.worker is not None and seat.is_ready]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.supervisor import supervisor
 from gateway.supervisor.channel import Refused
 from tests.gateway.supervisor.conftest import crew
 
@@ -33,6 +34,21 @@ async def test_the_first_signal_drains_and_the_second_cuts(tmp_path: Path) -> No
 
     assert [at_once for _, at_once in running.events("stop")] == [False, False, True, True]
     assert running.code == 0
+
+
+async def test_one_that_does_not_even_hear_the_second_signal_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "CUT", 0.3)
+    async with crew(tmp_path, 2, linger=True) as running:
+        await running.until(lambda: bool(running.announced))
+        os.kill(running.pids()[1], signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running.until(lambda: len(running.events("stop")) == 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running.until(lambda: running.pids() == [])
+
+    assert running.code == 1
 
 
 async def test_the_first_reads_the_configuration_and_all_others_are_given_it(
