@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.fuzz import (
+    address,
     answers,
     body,
     configuration,
@@ -31,6 +32,7 @@ TARGETS = {
     "body": Target(body.fuzz_body, body.SEEDS),
     "headers": Target(headers.fuzz_headers, headers.SEEDS),
     "retry-after": Target(headers.fuzz_retry_after, headers.SEEDS),
+    "address": Target(address.fuzz_address, address.SEEDS),
     "answer": Target(answers.fuzz_answer, answers.SEEDS),
     "refusal": Target(refusal.fuzz_refusal, refusal.SEEDS),
     "configuration": Target(configuration.fuzz_configuration, configuration.SEEDS),
