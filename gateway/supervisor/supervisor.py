@@ -24,7 +24,7 @@ STAGE = 30.0
 """Seconds in which a worker has read a configuration: files may change for some of them."""
 COMMIT = 10.0
 """Seconds in which a worker has taken it over."""
-CUT = 30.0
+CUT = 60.0
 """Seconds in which a worker has ended that was told to cut: clients and stores are bounded."""
 COME_UP = 60.0
 """Seconds that a reload waits for workers that are just starting."""
