@@ -62,6 +62,7 @@ class Failover:
             now=terms.now,
             repeats=asker.hints.repeats,
         )
+        self._lines: list[Candidate] = []
         self._waits = self._has_waited = False
 
     async def first_answer(self, queue: deque[Candidate]) -> Answer:
@@ -81,6 +82,8 @@ class Failover:
                 failure = failure or refusal
             except ProviderError as error:
                 failure = error
+                if _is_crowded(error) and candidate.provider.settings.queue.size:
+                    self._lines.append(candidate)
                 if self._was_killed(candidate, error):
                     await self._case.killed(candidate.provider.name)
                 if not self._retries.allow_another(candidate.name, error):
@@ -147,13 +150,15 @@ class Failover:
         return Streamed(answer.sent, stream.joined.take(answer.held), stream)
 
     async def _next_round(self, error: ProviderError) -> deque[Candidate]:
-        """All have failed once: wait, then those that may be asked again; empty to give up."""
-        if isinstance(error, ProviderBusy):
-            if self._has_waited:
-                return deque()  # for as long as one may: it is time that the client heard of it
-            if line := self._line():
-                self._waits = self._has_waited = True
-                return line
+        """
+        All have failed once: wait, first for a turn before the best of those that are busy, then
+        for those that may be asked again; empty to give up.
+        """
+        if self._has_waited and _is_crowded(error):
+            return deque()  # for as long as one may: it is time that the client heard of it
+        if self._lines and not self._has_waited:
+            self._waits = self._has_waited = True
+            return deque(self._lines[:1])
         spent = self._retries.spent_targets
         left = offering(self._route, self._terms.call) - spent
         pause = self._retries.pause(self._pipeline.health.soonest(left)) if left else None
@@ -163,13 +168,6 @@ class Failover:
         again = candidates(self._pipeline, self._route, self._terms.call)
         return deque(each for each in again if each.name not in spent)
 
-    def _line(self) -> deque[Candidate]:
-        """The best target before which a request may wait for its turn."""
-        planned = candidates(self._pipeline, self._route, self._terms.call)
-        spent = self._retries.spent_targets
-        lines = [each for each in planned if each.provider.settings.queue.size]
-        return deque([each for each in lines if each.name not in spent][:1])
-
     def _final(self, error: GatewayError | ProviderError) -> GatewayError | ProviderError:
         """The last error is the one the client hears of, with how long to wait."""
         if isinstance(error, ProviderError) and error.retryable:
@@ -177,6 +175,11 @@ class Failover:
             wait = soonest(self._pipeline, self._route, self._terms.call)
             error.retry_after = max(wait, told or 0.0, 1.0)
         return error
+
+
+def _is_crowded(error: ProviderError) -> bool:
+    """Whether no slot was free, which is what a line is for; its pace tells how long to wait."""
+    return isinstance(error, ProviderBusy) and error.retry_after is not None
 
 
 def candidates(pipeline: Pipeline, route: Route, call: Call) -> Sequence[Candidate]:

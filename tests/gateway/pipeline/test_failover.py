@@ -10,6 +10,7 @@ from gateway.contract.errors import (
     ProviderBusy,
     ProviderDisconnected,
     ProviderError,
+    ProviderRefused,
     ProviderTimedOut,
     RequestQuarantined,
 )
@@ -79,6 +80,47 @@ async def test_with_every_provider_busy_a_request_waits_for_its_turn() -> None:
         await waits
 
     assert bench.upstreams.asked == ["a", "a"]
+    bench.check_nothing_is_left()
+
+
+async def test_a_turn_is_waited_for_whatever_became_of_the_other_targets() -> None:
+    gate = Gate()
+    bench = pipeline_of(
+        [streams(*GOOD.steps, gate), GOOD], refuses(503), GOOD, providers={"a": ONE_IN_LINE}
+    )
+    bench.health.failed("c/m", ProviderRefused("down", retry_after=60))
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.ask())
+        await gate.reached.wait()
+        waits = group.create_task(bench.ask())
+        await asyncio.sleep(0.01)
+        assert bench.pipeline.queues.waiting() == 1
+        gate.open()
+        await waits
+
+    assert bench.upstreams.asked == ["a", "b", "a"]
+    bench.check_nothing_is_left()
+
+
+async def test_who_has_just_refused_is_not_asked_again_in_place_of_one_that_is_busy() -> None:
+    gate = Gate()
+    bench = pipeline_of(
+        [refuses(503), refuses(503), GOOD],
+        [streams(*GOOD.steps, gate), GOOD],
+        providers={"a": {**ONE_IN_LINE, "max_concurrency": 9}, "b": ONE_IN_LINE},
+    )
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.ask())
+        await gate.reached.wait()
+        waits = group.create_task(bench.ask())
+        await asyncio.sleep(0.01)
+        assert bench.pipeline.queues.waiting() == 1
+        gate.open()
+        await waits
+
+    assert bench.upstreams.asked == ["a", "b", "a", "b"]
     bench.check_nothing_is_left()
 
 
