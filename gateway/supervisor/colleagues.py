@@ -51,6 +51,7 @@ class Colleagues:
         self._control = control
         self._channel: Channel | None = None
         self._begun = asyncio.Event()
+        self._asking: asyncio.Task[Ready] | None = None
 
     def source(self) -> Source | None:
         """
@@ -94,7 +95,12 @@ class Colleagues:
         await self._ask("started", source=written(source))
 
     async def ready(self) -> Ready:
-        """Whether all workers take requests."""
+        """Whether all workers take requests: one question, however many ask it at once."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._ready())
+        return await asyncio.shield(self._asking)
+
+    async def _ready(self) -> Ready:
         try:
             return Ready.model_validate(await self._ask("ready"))
         except WorkersUnavailable as error:

@@ -129,6 +129,38 @@ async def test_when_the_supervisor_is_gone_it_drains_once_and_says_so(world: Rel
     assert heard == [signal.SIGTERM]  # a second one would cut what is on its way
 
 
+async def test_however_many_ask_whether_all_are_ready_one_question_is_on_its_way(
+    world: Reloading,
+) -> None:
+    """Anybody may ask a worker, and the supervisor of all must not be kept busy by it."""
+    asked, release = 0, asyncio.Event()
+
+    async def ready(_: Json) -> Json:
+        nonlocal asked
+        asked += 1
+        await release.wait()
+        return {"ready": True, "message": "taking requests"}
+
+    control, other = socket.socketpair()
+    colleagues = Colleagues(control)
+    gateway = world.gateway
+    async with (
+        Channel(other, {"ready": ready}),
+        colleagues.present(gateway.alone, gateway.reload),
+    ):
+        async with asyncio.TaskGroup() as tasks:
+            impatient = tasks.create_task(colleagues.ready())
+            others = [tasks.create_task(colleagues.ready()) for _ in range(100)]
+            await eventually(lambda: asked == 1, within=10)
+            impatient.cancel()
+            await asyncio.sleep(0)
+            release.set()
+        assert all(other.result().ready for other in others)
+        assert asked == 1
+        assert (await colleagues.ready()).ready
+        assert asked == 2
+
+
 async def test_who_is_not_there_yet_can_not_be_asked() -> None:
     control, other = socket.socketpair()
     with control, other, pytest.raises(WorkersUnavailable):
