@@ -33,7 +33,8 @@ def edge(tmp_path: Path) -> Iterator[Front]:
     start = tmp_path / "start"
     start.mkdir()
     (start / "sitecustomize.py").write_text(LIMITED)
-    with front(tmp_path, PYTHONPATH=f"{start}:{ROOT}") as made:
+    patient = {"head_timeout": "5m"}  # however long a busy machine takes to connect them all
+    with front(tmp_path, http=patient, PYTHONPATH=f"{start}:{ROOT}") as made:
         assert resource.prlimit(made.gateway.pid, resource.RLIMIT_NOFILE) == (FILES, FILES)
         yield made
 
