@@ -8,9 +8,13 @@ from tests.support.application import CONFIG, KEY, bearer, configured, raw
 PEPPER = b"a pepper of the tests"
 
 
+REGISTRY = Registry.load()
+"""Loaded before there is a loop: finding what is installed reads files."""
+
+
 def snapshots() -> Snapshots:
     nobody = ConfiguredKeys({}, PEPPER)
-    return Snapshots(Registry.load().build, nobody, Peppers(PEPPER), PEPPER)
+    return Snapshots(REGISTRY.build, nobody, Peppers(PEPPER), PEPPER)
 
 
 async def test_it_has_all_that_a_request_needs() -> None:
