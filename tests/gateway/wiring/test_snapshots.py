@@ -9,7 +9,8 @@ PEPPER = b"a pepper of the tests"
 
 
 REGISTRY = Registry.load()
-"""Loaded before there is a loop: finding what is installed reads files."""
+CONFIG = configured()
+"""Made before there is a loop, as finding what is installed reads files."""
 
 
 def snapshots() -> Snapshots:
@@ -18,9 +19,9 @@ def snapshots() -> Snapshots:
 
 
 async def test_it_has_all_that_a_request_needs() -> None:
-    ready = snapshots().make(configured())
+    ready = snapshots().make(CONFIG)
 
-    assert {route.model for route in ready.snapshot.routes} == configured().models.keys()
+    assert {route.model for route in ready.snapshot.routes} == CONFIG.models.keys()
     assert (await ready.snapshot.access.caller(raw(bearer()))).tenant == "wide"
     assert ready.targets == {"sim/demo-model"}
     assert {each.name for each in ready.providers} == {"sim", "unset"}
