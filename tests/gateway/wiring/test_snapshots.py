@@ -1,27 +1,28 @@
 """A configuration is made ready beside the one in use."""
 
+import pytest
+
 from gateway.access import ConfiguredKeys, Key, Peppers
 from gateway.registry import Registry
-from gateway.wiring.snapshots import Snapshots
+from gateway.wiring.snapshots import Ready, Snapshots
 from tests.support.application import CONFIG, KEY, bearer, configured, raw
 
 PEPPER = b"a pepper of the tests"
 
 
-REGISTRY = Registry.load()
-CONFIG = configured()
-"""Made before there is a loop, as finding what is installed reads files."""
-
-
 def snapshots() -> Snapshots:
     nobody = ConfiguredKeys({}, PEPPER)
-    return Snapshots(REGISTRY.build, nobody, Peppers(PEPPER), PEPPER)
+    return Snapshots(Registry.load().build, nobody, Peppers(PEPPER), PEPPER)
 
 
-async def test_it_has_all_that_a_request_needs() -> None:
-    ready = snapshots().make(CONFIG)
+@pytest.fixture
+def ready() -> Ready:
+    """Made before there is a loop: finding what is installed reads files."""
+    return snapshots().make(configured())
 
-    assert {route.model for route in ready.snapshot.routes} == CONFIG.models.keys()
+
+async def test_it_has_all_that_a_request_needs(ready: Ready) -> None:
+    assert {route.model for route in ready.snapshot.routes} == ready.config.models.keys()
     assert (await ready.snapshot.access.caller(raw(bearer()))).tenant == "wide"
     assert ready.targets == {"sim/demo-model"}
     assert {each.name for each in ready.providers} == {"sim", "unset"}
