@@ -21,13 +21,14 @@ class Wellbeing:
         self._started = clock()
 
     def ready(self, workers: Told) -> Json:
-        """Ready if every worker is; else why the first is not."""
-        for number, told in workers.items():
-            if told is None:
-                return {"ready": False, "message": f"waiting for worker {number}"}
-            if not told["ready"]:
-                return told
-        return {"ready": True, "message": "taking requests"}
+        """
+        Ready if every worker that answers is; else why the first is not. While one is replaced the
+        others take its requests.
+        """
+        answers = [told for told in workers.values() if told is not None]
+        if not answers:
+            return {"ready": False, "message": "waiting for workers"}
+        return next((told for told in answers if not told["ready"]), answers[0])
 
     def health(self, workers: Told) -> Json:
         """Each component as the worker says for whom it is worst, and the workers themselves."""

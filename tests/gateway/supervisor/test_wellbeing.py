@@ -25,14 +25,15 @@ READY = {"ready": True, "message": "taking requests"}
     ("workers", "expected"),
     [
         ({1: READY, 2: READY}, READY),
-        ({1: READY, 2: None}, {"ready": False, "message": "waiting for worker 2"}),
+        ({1: READY, 2: None}, READY),
+        ({1: None, 2: None}, {"ready": False, "message": "waiting for workers"}),
         (
             {1: {"ready": False, "message": "waiting for redis"}, 2: None},
             {"ready": False, "message": "waiting for redis"},
         ),
     ],
 )
-def test_all_are_ready_or_the_first_that_is_not_says_why(workers: Any, expected: Any) -> None:
+def test_all_that_answer_are_ready_or_the_first_that_is_not_says_why(workers: Any, expected: Any) -> None:
     assert wellbeing().ready(workers) == expected
 
 
