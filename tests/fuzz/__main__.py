@@ -24,6 +24,8 @@ GRACE = 60
 SHOWN = 40
 """Lines of a traceback."""
 
+_CHATTER = ("INFO:", "WARNING:", "#", "stat::", "0x", "MS:", "Base64:", "artifact_prefix")
+
 Crash = tuple[bytes, str]
 """An input, and what was said of it."""
 
@@ -59,16 +61,17 @@ def _fuzz(engine: str, name: str, seconds: int) -> tuple[int, Crash | None]:
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "tests.fuzz.guided", engine, name, str(seconds), folder],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             check=False,
             timeout=seconds + GRACE,
         )
-        told = done.stderr.decode(errors="replace")
+        told = done.stdout.decode(errors="replace")
         executed = sum(map(int, EXECUTED.findall(told)))
         found = [path.read_bytes() for path in Path(folder).iterdir() if path.is_file()]
     if done.returncode == 0:
         return executed, None
-    lines = [line for line in told.splitlines() if not line.startswith(("INFO:", "#", "stat::"))]
+    lines = [line for line in told.splitlines() if not line.startswith(_CHATTER)]
     return executed, (found[0] if found else b"", "\n".join(lines[-SHOWN:]))
 
 

@@ -49,6 +49,7 @@ SEEDS = (
     + b"[" * 300
     + b"]" * 300
     + b'},"finish_reason":"stop"}]}',
+    b'{"model":"a","x":1,"model":"b","choices":[]}',
     b'{"choices":[{"message":{"content":"whole"},"finish_reason":"stop"}],"model":"m"}',
     b'{"data":[{"embedding":[0.5,1e39]},{"embedding":"AAAA"}]}',
     b'{"data":[{"embedding":[1,"a",null]}]}\n[[1.5,2],[3,4]]',
@@ -121,11 +122,9 @@ def _pass_on(renamer: Renamer, event: Event, seen: Seen) -> None:
     [out] = SSEDecoder().feed(told)
     assert out.data is not None
     after = orjson.loads(out.data)
-    if "model" in before:
-        before["model"] = PUBLIC
     if "usage" not in after:
         before.pop("usage", None)
-    assert after == before
+    _check_same(event.raw, before, after)
 
 
 def _pass_on_whole(data: bytes, seen: Seen) -> None:
@@ -135,7 +134,15 @@ def _pass_on_whole(data: bytes, seen: Seen) -> None:
     except ProviderError as error:
         check_error(error)
         return
-    if not seen.translated and "model" in before:
+    if not seen.translated:
+        _check_same(data, before, after)
+
+
+def _check_same(data: bytes, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """All but the model's name. Of two names in one object nobody knows which one will be read."""
+    if data.count(b'"model"') > 1:
+        before.pop("model", None)
+        after.pop("model", None)
+    elif "model" in before:
         before["model"] = PUBLIC
-    assert seen.translated or after == before
-    assert after.get("model", PUBLIC) == PUBLIC
+    assert after == before
