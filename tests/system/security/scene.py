@@ -13,8 +13,9 @@ from typing import Any
 
 from tests.support.faulty import Peer, Server
 from tests.system.faults.answers import stream, whole
+from tests.system.faults.bench import FORGETTING
 from tests.system.faults.upstreams import Stage
-from tests.system.world import FORGIVING, KEY, Gateway, Json, gateway, until, vllm
+from tests.system.world import KEY, Gateway, Json, gateway, until, vllm
 
 CREDENTIAL = "sk-canary-of-the-upstream-0123456789"
 PATHS = {
@@ -229,5 +230,5 @@ def configuration(origin: str) -> Json:
         "models": {name: {"targets": targets} for name, targets in models.items()},
         "plans": {"default": {}},
         "tenants": {"acme": {"models": ["*"], "keys": [{"name": "ci", "key": KEY}]}},
-        "health": FORGIVING,
+        "health": FORGETTING,
     }

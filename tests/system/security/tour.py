@@ -20,11 +20,11 @@ from tests.support.faulty import chunk, response
 from tests.support.processes import ROOT
 from tests.support.redis_server import RedisServer
 from tests.system.faults.answers import HEAD, SAID, as_json, part, refusal, stream, whole
+from tests.system.faults.bench import FORGETTING
 from tests.system.faults.upstreams import Stage
 from tests.system.security.scene import Recorder, Sent, always, sanely
 from tests.system.test_observability import Collector, collecting
 from tests.system.world import (
-    FORGIVING,
     Gateway,
     Json,
     bearer,
@@ -165,7 +165,7 @@ def configuration(origin: str) -> Json:
             },
         },
         "http": {"max_body": 20_000},
-        "health": FORGIVING,
+        "health": FORGETTING,
         "ledger": {"flush": "20ms"},
     }
 
