@@ -123,7 +123,7 @@ def test_ctrl_c_ends_it_and_its_replicas(demo: Demo) -> None:
 
     assert demo.ended() == 0
     until(lambda: not any(map(_runs, demo.replicas)))
-    assert demo.output.rstrip().endswith(ENDS)
+    assert "Traceback" not in demo.output
 
 
 def test_a_port_that_a_replica_needs_is_told_in_one_line(tmp_path: Path) -> None:

@@ -293,7 +293,8 @@ def test_one_round_trip_admits_and_one_settles(upstream: Simulator, tmp_path: Pa
     asked = after - calls
     assert asked.pop("info") == 1
     # What a script calls is counted as well, under its own name; from outside came only these.
-    assert asked.pop("evalsha") == 2 * 10
+    # A flag of the tenant's, for quarantine, travels with each reservation.
+    assert asked.pop("evalsha") == 3 * 10
     outside = {"eval", "script|load", "ping", "hello", "client|setinfo", "get", "multi", "exec"}
     assert not {name for name in asked if name in outside - {"get"}}
     assert reads_after - reads <= 2 * 10 + 2

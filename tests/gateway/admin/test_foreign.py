@@ -28,6 +28,7 @@ IDS = {
 }
 BODIES: dict[str, dict[str, Any]] = {
     "/sessions": {"name": "{operator}", "password": "wrong"},
+    "/config/reload": {},
     "/me/password": {"old": "wrong", "new": PASSWORD},
     "/operators": {"name": "new", "password": PASSWORD, "role": "admin", "tenant": "{tenant}"},
     "/operators/{operator}": {"role": "admin", "tenant": "{tenant}"},

@@ -82,6 +82,9 @@ CHANGES = {
     "DELETE /admin/v1/tenants/{tenant}/keys/{key}": Sent(
         f"{T}/acme/keys/{OLD}", who="own admin", event=("delete", "key", OLD)
     ),
+    "POST /admin/v1/config/reload": Sent(
+        "/admin/v1/config/reload", event=("reload", "config", "5e8f" * 3)
+    ),
     "POST /admin/v1/operators": Sent(
         "/admin/v1/operators",
         {"name": "new", "password": NEW_PASSWORD, "role": "viewer"},
@@ -171,6 +174,7 @@ async def test_reading_leaves_none(world: World) -> None:
 
 
 async def test_a_refused_change_leaves_none(world: World) -> None:
+    world.office.faults = ("gateway.yaml:3: models: it is empty.",)
     before = await world.office.events()
     async with world.office.client(await world.token("owner")) as http:
         for sent in CHANGES.values():

@@ -80,6 +80,7 @@ TABLE: list[tuple[GatewayError | ProviderError, int, str, str | None, bool]] = [
     (errors.ProviderRedirected("theirs"), 502, SERVER, "upstream_redirect", False),
     (errors.ProviderFailed("theirs"), 502, SERVER, "upstream_error", False),
     (errors.ProviderTimedOut("theirs"), 504, "timeout", "upstream_timeout", False),
+    (errors.ProviderCutShort("theirs"), 504, "timeout", "upstream_timeout", False),
     (errors.ProviderDisconnected("theirs"), 502, SERVER, "upstream_disconnected", False),
     (errors.ProviderGarbled("theirs"), 502, SERVER, "upstream_invalid_event", False),
     (errors.ProviderDiverged("theirs"), 502, SERVER, "upstream_diverged", False),
