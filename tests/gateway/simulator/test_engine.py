@@ -70,13 +70,13 @@ async def test_who_comes_when_every_place_is_taken_waits() -> None:
 async def test_who_leaves_the_queue_was_never_run() -> None:
     async with running_simulator(tokens_per_second=50, max_running=1) as sim:
         async with asyncio.TaskGroup() as group:
-            group.create_task(post(sim, ask(max_tokens=10)))
+            group.create_task(post(sim, ask(max_tokens=30)))
             await eventually(lambda: sim.state()["running"] == 1)
             await leave(sim, ask(), after=0.05)
             await eventually(lambda: sim.state()["waiting"] == 0)
 
         assert sim.state()["aborted"] == 1
-        assert sim.state()["completion_tokens"] == 10
+        assert sim.state()["completion_tokens"] == 30
 
 
 @pytest.mark.parametrize("burst", [1, 7, 1000])

@@ -131,7 +131,9 @@ async def test_a_worker_that_ends_while_others_are_asked_is_counted_once(tmp_pat
     assert things["samples"] == [["lockgate_things_total", (), 2.0]]
 
 
-async def test_while_one_is_replaced_the_others_are_ready_and_health_says_so(tmp_path: Path) -> None:
+async def test_while_one_is_replaced_the_others_are_ready_and_health_says_so(
+    tmp_path: Path,
+) -> None:
     async with crew(tmp_path, 2) as running:
         await running.until(lambda: bool(running.announced))
         assert (await running.asks("ready"))["ready"]

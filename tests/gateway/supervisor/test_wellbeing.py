@@ -33,7 +33,9 @@ READY = {"ready": True, "message": "taking requests"}
         ),
     ],
 )
-def test_all_that_answer_are_ready_or_the_first_that_is_not_says_why(workers: Any, expected: Any) -> None:
+def test_all_that_answer_are_ready_or_the_first_that_is_not_says_why(
+    workers: Any, expected: Any
+) -> None:
     assert wellbeing().ready(workers) == expected
 
 
