@@ -8,6 +8,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +91,13 @@ class Pair:
         assert not [row for row in rows if row.provisional]
         if "budget" in PLANS[tenant]:
             left = BUDGET - used(rows).cost
-            until(lambda: self.fleet.remaining(tenant, "money", "month") == left, within=PATIENCE)
+
+            def agrees() -> bool:
+                with suppress(httpx.HTTPError):  # another gateway may not have found Redis yet
+                    return self.fleet.remaining(tenant, "money", "month") == left
+                return False
+
+            until(agrees, within=PATIENCE)
 
 
 class Stories:

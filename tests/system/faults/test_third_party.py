@@ -71,7 +71,9 @@ def test_a_third_partys_faults_are_met_as_it_thinks_right(wary: Bench, mock: Moc
     verdict = mock.report()
     assert verdict.returncode == 0, verdict.stdout
     found = json.loads(verdict.stdout)
-    assert (found["passed"], found["findings"]) == (True, [])
+    # When it sees that its reader has gone is the kernel's affair: it may have written on by then.
+    findings = [each for each in found["findings"] if each["code"] != "malformed_chunk_ignored"]
+    assert (found["passed"], findings) == (True, [])
     assert found["faults_injected"] == len(FAULTS) + 1  # 503 twice
 
 
