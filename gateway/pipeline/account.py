@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from ..contract.errors import GatewayError
 from ..contract.provider import Usage
 from ..ledger.entry import entry_of, note_of
 from ..limits import Amounts, Ask, Limit, Limiter, LimitReached, Reservation, Standing
@@ -26,6 +27,12 @@ ABSURD = 4
 """Times the tokens that were reserved: an upstream that reports more is not believed."""
 
 
+class LeaseLost(GatewayError):
+    """The limiter gave this request's slot away while it ran, so it stops."""
+
+    status, type, code, retryable = 503, "server_error", "lease_lost", True
+
+
 class Account:
     """
     Of one request, whose `record` it completes. `tally` is of the attempt on its way, `standings`
@@ -33,9 +40,9 @@ class Account:
     """
 
     def __init__(
-        self, limiter: Limiter, record: Record, tenant: str, on_lost: Callable[[], None]
+        self, limiter: Limiter, record: Record, tenant: str, interrupt: Callable[[Exception], None]
     ) -> None:
-        """`on_lost` is called when the request has lost its place under a limit."""
+        """`interrupt` ends the request, when it has lost its place under a limit."""
         self.reckoning: Reckoning
         self.standings: tuple[Standing, ...] = ()
         self.tally = Tally()
@@ -44,7 +51,7 @@ class Account:
         self._limiter = limiter
         self._record = record
         self._tenant = tenant
-        self._on_lost = on_lost
+        self._interrupt = interrupt
         self._opened = 0
         self._owes_row = False
         self._kept: Usage | None = None
@@ -83,7 +90,7 @@ class Account:
             self._next_id(), self._tenant, limits, ask, note=note
         )
         self._reservation, self._owes_row = reservation, True
-        reservation.on_lost = self._on_lost
+        reservation.on_lost = self._lost
         reservation.progress = self._so_far
         self.standings = reservation.standings or self.standings
         record.admitted = True
@@ -93,6 +100,9 @@ class Account:
         self.lowered_cap = None
         if reservation.cap < reckoning.cap:
             self.lowered_cap = reckoning.cap = reservation.cap
+
+    def _lost(self) -> None:
+        self._interrupt(LeaseLost("The request lost its place under the concurrency limit."))
 
     async def afford(self, target: str) -> None:
         """

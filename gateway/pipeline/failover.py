@@ -74,27 +74,30 @@ class Failover:
             ProviderError: none answered, or the one that did refused the request itself.
         """
         failure: GatewayError | ProviderError | None = None
-        while (candidate := self._next(queue)) is not None:
-            try:
-                await self._account.afford(candidate.name)
-                answer = await self.ask(candidate, self._terms)
-            except _NOT_THIS_ONE as refusal:
-                failure = failure or refusal
-            except ProviderError as error:
-                failure = error
-                if _is_crowded(error) and candidate.provider.settings.queue.size:
-                    self._lines.append(candidate)
-                if self._was_killed(candidate, error):
-                    await self._case.killed(candidate.provider.name)
-                if not self._retries.allow_another(candidate.name, error):
-                    break
-                queue = queue or await self._next_round(error)
-            else:
-                await self._case.answered()
-                self.attempt.answer = self._resumable(answer)
-                return self.attempt.answer
-        assert failure is not None, "the first of them was asked"
-        raise self._final(failure)
+        try:
+            while (candidate := self._next(queue)) is not None:
+                try:
+                    await self._account.afford(candidate.name)
+                    answer = await self.ask(candidate, self._terms)
+                except _NOT_THIS_ONE as refusal:
+                    failure = failure or refusal
+                except ProviderError as error:
+                    failure = error
+                    if _is_crowded(error) and candidate.provider.settings.queue.size:
+                        self._lines.append(candidate)
+                    if self._was_killed(candidate, error):
+                        await self._case.killed(candidate.provider.name)
+                    if not self._retries.allow_another(candidate.name, error):
+                        break
+                    queue = queue or await self._next_round(error)
+                else:
+                    await self._case.answered()
+                    self.attempt.answer = self._resumable(answer)
+                    return self.attempt.answer
+            assert failure is not None, "the first of them was asked"
+            raise self._final(failure)
+        finally:
+            failure = None  # its traceback leads here: no cycle is left to the collector
 
     def _was_killed(self, candidate: Candidate, error: ProviderError) -> bool:
         """

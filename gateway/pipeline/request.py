@@ -38,12 +38,6 @@ from .pipeline import Pipeline
 from .reckoning import Reckoning
 
 
-class LeaseLost(GatewayError):
-    """The limiter gave this request's slot away while it ran, so it stops."""
-
-    status, type, code, retryable = 503, "server_error", "lease_lost", True
-
-
 class Request:
     """One request on its way. `record` is filled in as it goes along."""
 
@@ -109,19 +103,22 @@ class Request:
         fallbacks = Fallbacks(self._snapshot.routes, route, call.operation, caller.may_use)
         asker = Asker(self._pipeline, self.record, self.interrupt, hints, route.settings.total)
         failure: NoHealthyUpstream | ProviderError | None = None
-        while True:
-            try:
-                return await self._answer_by(route, caller, call, asker)
-            except (NoHealthyUpstream, ProviderError) as error:
-                failure, other = told_of(failure, error), fallbacks.after(error)
-            except RequestQuarantined:
-                raise
-            except GatewayError as refusal:  # no room for the one that stands in
-                raise failure or refusal from None
-            if other is None or asker.is_late:
-                raise failure
-            route = other
-            self._serve_as(route)
+        try:
+            while True:
+                try:
+                    return await self._answer_by(route, caller, call, asker)
+                except (NoHealthyUpstream, ProviderError) as error:
+                    failure, other = told_of(failure, error), fallbacks.after(error)
+                except RequestQuarantined:
+                    raise
+                except GatewayError as refusal:  # no room for the one that stands in
+                    raise failure or refusal from None
+                if other is None or asker.is_late:
+                    raise failure
+                route = other
+                self._serve_as(route)
+        finally:
+            failure = None  # its traceback leads here: no cycle is left to the collector
 
     def commit_after(self, model: str) -> float | None:
         """Seconds after which a stream of that model begins without content, None for never."""
@@ -193,12 +190,9 @@ class Request:
         reckoning = Reckoning(call, route.settings, limits, snapshot.tariff)
         if self.account is None:
             pipeline.check_ledger()
-            self.account = Account(pipeline.limiter, self.record, caller.tenant, self._stop)
+            self.account = Account(pipeline.limiter, self.record, caller.tenant, self.interrupt)
         await self.account.open(reckoning, limits, queue)
         return self.account
-
-    def _stop(self) -> None:
-        self.interrupt(LeaseLost("The request lost its place under the concurrency limit."))
 
     async def __aexit__(
         self,
