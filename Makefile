@@ -5,7 +5,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCE := gateway providers tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-real bench prove-limits chaos fuzz lock
+.PHONY: help setup run test lint test-real bench bench-scenarios prove-limits chaos fuzz lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ test-real: .venv/.test ## against a real inference server, which is built first 
 
 bench: .venv/.test ## CPU per request and per chunk, next to a bare relay
 	$(BIN)/python -m tests.bench
+
+bench-scenarios: .venv/.test ## thousands of streams at once
+	$(BIN)/python -m tests.bench.many_streams
 
 prove-limits: .venv/.test ## a million raced attempts, and every invariant of the limits at length (minutes)
 	$(BIN)/python -m tests.proofs

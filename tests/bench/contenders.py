@@ -107,18 +107,34 @@ def bare(upstream_port: int, directory: Path) -> Iterator[Contender]:
 
 @contextmanager
 def gateway(
-    name: str, upstream_port: int, directory: Path, env: Mapping[str, str]
+    name: str, upstream_port: int, directory: Path, env: Mapping[str, str], *, more: str = ""
 ) -> Iterator[Contender]:
     """
     The real command: a key, validation, three limits, metrics, and a log line for each request.
+    `more` is further YAML of its configuration.
 
     Raises:
         NotStarted: it did not come up, or a feature is off.
     """
     key = Key.generate().reveal()
     url = f"http://127.0.0.1:{upstream_port}"
+    text = _CONFIG.format(url=url, public=PUBLIC_MODEL, model=MODEL, key=key) + more
+    with configured_gateway(name, text, key, directory, env) as contender:
+        yield contender
+
+
+@contextmanager
+def configured_gateway(
+    name: str, text: str, key: str, directory: Path, env: Mapping[str, str]
+) -> Iterator[Contender]:
+    """
+    The same by a configuration file of that text, in which `key` may use `PUBLIC_MODEL`.
+
+    Raises:
+        NotStarted: it did not come up, or a feature is off.
+    """
     config = directory / f"{name}.yaml"
-    config.write_text(_CONFIG.format(url=url, public=PUBLIC_MODEL, model=MODEL, key=key))
+    config.write_text(text)
     log = directory / f"{name}.log"
     command = ["gateway", "serve", "--config", str(config), "--port", "0"]
     # The address is printed, and would wait in a buffer where standard output is a file.
