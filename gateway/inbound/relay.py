@@ -98,4 +98,4 @@ class Relay:
 def _join(batch: list[Piece], renamer: Renamer) -> bytes:
     if len(batch) == 1:
         return renamer.event(*batch[0])
-    return b"".join([renamer.event(event, seen) for event, seen in batch])
+    return b"".join([renamer.event(raw, seen) for raw, seen in batch])

@@ -14,7 +14,6 @@ import orjson
 
 from ..contract.errors import ProviderGarbled
 from ..contract.provider import Seen
-from ..contract.sse import Event
 
 _MODEL = re.compile(rb'[{,]\s*"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 
@@ -34,16 +33,16 @@ class Renamer:
         self._prefix: bytes | None = None
         self._renamed = b""
 
-    def event(self, event: Event, seen: Seen) -> bytes:
+    def event(self, raw: bytes, seen: Seen) -> bytes:
         """
-        The event's bytes for the client; empty where it gets none.
+        The bytes for the client of an event that came as `raw`; empty where it gets none.
 
         Raises:
             ProviderGarbled: it has to be written anew, and is nested too deeply for that.
         """
         payload = seen.payload
         if payload is None:
-            return event.raw
+            return raw
         if self._hide_usage and "usage" in payload:
             if not payload.get("choices"):
                 return b""
@@ -51,7 +50,6 @@ class Renamer:
             return self._anew(payload)
         if seen.translated:
             return self._anew(payload)
-        raw = event.raw
         if self._prefix is not None and raw.startswith(self._prefix):
             return self._renamed + raw[len(self._prefix) :]
         return self._first(raw, payload)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ..contract.errors import ProviderDisconnected, ProviderError, ProviderGarbled
 from ..contract.provider import Reader, Seen, Usage
-from ..contract.sse import Event, SSEDecoder
+from ..contract.sse import SSEDecoder
 
 READ_OUT = 1.0
 """Seconds to wait for the end of the transfer after the end of the answer."""
@@ -24,8 +24,8 @@ MAX_BARREN = 4096
 """Events of a stream that are held back before its first content: an empty one is a byte of the
 upstream's, and a hundred times as much of memory."""
 
-Piece = tuple[Event, Seen]
-"""An event as it came, and what it said."""
+Piece = tuple[bytes, Seen]
+"""An event's bytes as they came, and what it said."""
 
 
 class Tally:
@@ -119,7 +119,7 @@ class EventStream:
             if not batch:
                 raise ProviderGarbled("a stream without content", code="upstream_incomplete")
             held += batch
-            size += sum(len(event.raw) for event, _ in batch)
+            size += sum(len(raw) for raw, _ in batch)
             if size > max_held or len(held) > MAX_BARREN:
                 raise ProviderGarbled("no content in time", code="upstream_response_too_large")
         return held
@@ -151,11 +151,11 @@ class EventStream:
         except ProviderError as error:
             self._failure = error
             return
-        for event in events:
-            if event.data is None:
-                pieces.append((event, _SILENT))
+        for raw, data in events:
+            if data is None:
+                pieces.append((raw, _SILENT))
                 continue
-            seen = self._reader.read(event.data)
+            seen = self._reader.read(data)
             if seen.error is not None:  # the event is not handed out, so its content is not either
                 self._failure = seen.error
                 return
@@ -166,14 +166,14 @@ class EventStream:
                 return
             self._tally.add(seen)
             if seen.done:
-                self._finish(event, seen, pieces)
+                self._finish(raw, seen, pieces)
                 return
-            pieces.append((event, seen))
+            pieces.append((raw, seen))
 
-    def _finish(self, event: Event, seen: Seen, pieces: list[Piece]) -> None:
+    def _finish(self, raw: bytes, seen: Seen, pieces: list[Piece]) -> None:
         if self._reader.complete:
             self.done = True
-            pieces.append((event, seen))
+            pieces.append((raw, seen))
         else:
             self._failure = ProviderGarbled(
                 "the stream was said to be done without a finish reason",
@@ -205,4 +205,4 @@ def _nothing() -> None:
 
 
 _SILENT = Seen()
-_DONE = Event(b"data: [DONE]\n\n", b"[DONE]")
+_DONE = b"data: [DONE]\n\n"

@@ -111,7 +111,7 @@ def check_error(error: ProviderError) -> None:
 def _pass_on(renamer: Renamer, event: Event, seen: Seen) -> None:
     before = orjson.loads(event.data or b"")
     try:
-        told = renamer.event(event, seen)
+        told = renamer.event(event.raw, seen)
     except ProviderError as error:
         check_error(error)
         return

@@ -321,7 +321,7 @@ class Bench:
             case Streamed():
                 batch = answer.held
                 while batch:
-                    self.relayed += [event.raw for event, _ in batch]
+                    self.relayed += [raw for raw, _ in batch]
                     batch = await answer.rest.next()
 
     def check_nothing_is_left(self) -> None:

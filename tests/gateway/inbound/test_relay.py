@@ -31,7 +31,7 @@ def pieces(*payloads: dict[str, Any] | None) -> list[Piece]:
         for each in payloads
     )
     read = SSEDecoder().feed(raw_events)
-    return [(event, Seen(payload=each)) for event, each in zip(read, payloads, strict=True)]
+    return [(raw, Seen(payload=each)) for (raw, _), each in zip(read, payloads, strict=True)]
 
 
 def chunk(text: str, **more: Any) -> dict[str, Any]:

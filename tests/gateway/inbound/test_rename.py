@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.contract.errors import ProviderGarbled
 from gateway.contract.provider import Seen
-from gateway.contract.sse import Event, SSEDecoder
+from gateway.contract.sse import SSEDecoder
 from gateway.inbound.rename import Renamer
 
 NAMES = st.sampled_from(["chat", "org/other:latest", 'na"ïve\\', "\u2028", "{[,", '"model":"x"'])
@@ -45,9 +45,8 @@ def seen_of(payload: dict[str, Any] | None) -> Seen:
     return Seen(payload=None if payload is None else orjson.loads(orjson.dumps(payload)))
 
 
-def event_of(payload: dict[str, Any], **style: Any) -> Event:
-    data = json.dumps(payload, **style).encode()
-    return Event(b"data: " + data + b"\n\n", data)
+def event_of(payload: dict[str, Any], **style: Any) -> bytes:
+    return b"data: " + json.dumps(payload, **style).encode() + b"\n\n"
 
 
 def shown(raw: bytes) -> dict[str, Any]:
@@ -128,7 +127,7 @@ def test_a_translated_answer_is_what_its_reader_made_of_it() -> None:
 def test_what_is_no_object_passes_untouched() -> None:
     renamer = Renamer("chat", hide_usage=True)
     for raw in (b": keepalive\n\n", b"data: [DONE]\n\n", b"event: ping\r\n\r\n", b"\n"):
-        assert renamer.event(Event(raw, None), Seen()) == raw
+        assert renamer.event(raw, Seen()) == raw
     assert renamer.whole(b"as it came", Seen()) == b"as it came"
 
 
@@ -144,7 +143,7 @@ def test_what_is_no_object_passes_untouched() -> None:
 def test_bytes_outside_the_models_value_stay_as_they_came(raw: bytes) -> None:
     renamer = Renamer("chat", hide_usage=False)
     for _ in range(3):
-        sent = renamer.event(Event(raw, b""), seen_of({"model": "up"}))
+        sent = renamer.event(raw, seen_of({"model": "up"}))
         assert sent == raw.replace(b'"up"', b'"chat"')
 
 
@@ -158,7 +157,7 @@ def test_bytes_outside_the_models_value_stay_as_they_came(raw: bytes) -> None:
     ],
 )
 def test_only_the_data_of_an_event_names_a_model(raw: bytes) -> None:
-    sent = Renamer("chat", hide_usage=False).event(Event(raw, b""), seen_of({"model": "up"}))
+    sent = Renamer("chat", hide_usage=False).event(raw, seen_of({"model": "up"}))
 
     (event,) = SSEDecoder().feed(sent)
     assert event.data is not None
@@ -203,14 +202,14 @@ def test_a_stream_cut_anywhere_shows_the_same_objects(data: st.DataObject, name:
         {"id": "1", "model": "up", "choices": [{"delta": {"content": data.draw(TEXT)}}]}
         for _ in range(3)
     ]
-    stream = b"".join(event_of(chunk).raw for chunk in chunks)
+    stream = b"".join(event_of(chunk) for chunk in chunks)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
     decoder, renamer, out = SSEDecoder(), Renamer(name, hide_usage=False), b""
 
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         for event in decoder.feed(stream[start:end]):
             assert event.data is not None
-            out += renamer.event(event, Seen(payload=orjson.loads(event.data)))
+            out += renamer.event(event.raw, Seen(payload=orjson.loads(event.data)))
 
     assert [json.loads(each.data or b"") for each in SSEDecoder().feed(out)] == [
         {**chunk, "model": name} for chunk in chunks

@@ -143,7 +143,7 @@ async def test_any_field_but_the_role_and_any_finish_reason_is_content(content: 
     async with request:
         answer = await request.answer(bench.caller, BODY, stream=True)
         assert isinstance(answer, Streamed)
-        assert [each.raw for each, _ in answer.held] == [ROLE, content]
+        assert [raw for raw, _ in answer.held] == [ROLE, content]
         assert not gate.reached.is_set()
         gate.open()
         await bench.relay(answer)

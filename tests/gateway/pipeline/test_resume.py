@@ -291,5 +291,5 @@ async def test_comments_pass() -> None:
     while not stream.done:
         pieces += await stream.next()
 
-    assert b": still here\n\n" in [each.raw for each, _ in pieces]
+    assert b": still here\n\n" in [raw for raw, _ in pieces]
     await stream.read_out()
