@@ -2,204 +2,226 @@
 Requests in the OpenAI dialect: what the gateway checks before it bothers an upstream.
 
 What is known is checked strictly (`"1"` is no 1), what is unknown is kept, and null stands for
-"not given" as it does at OpenAI. A model is validated from the parsed body and then forgotten:
-the body itself is what goes upstream. A message about a fault names the field and the kind of
-value expected, never the value.
+"not given" as it does at OpenAI. They are dictionaries and no models, which would be made only to
+be forgotten: the body itself is what goes upstream. A message about a fault names the field and
+the kind of value expected, never the value.
 
-Hot: one `model_validate` a request.
+Hot: one validation a request.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NotRequired, Required
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
+    JsonValue,
     Tag,
+    TypeAdapter,
     ValidationError,
-    model_validator,
+    ValidationInfo,
+    with_config,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
+from typing_extensions import TypedDict
 
 from .errors import InvalidRequest
-from .message import Message, Open
+from .message import OPEN, Message
 
 # A list stops at its first fault: a million bad items cost one message.
 _Strings = Annotated[list[str], Field(fail_fast=True)]
 _Tokens = Annotated[list[int], Field(fail_fast=True)]
 
 
-class FunctionDefinition(Open):
+_Model = Annotated[str, Field(min_length=1, description="One of `GET /v1/models`.")]
+
+
+def _with_examples(*examples: JsonValue) -> ConfigDict:
+    return {**OPEN, "json_schema_extra": {"examples": [*examples]}}
+
+
+def _missing(field: str) -> PydanticCustomError:
+    return PydanticCustomError("missing", "Field required", {"field": field})
+
+
+@with_config(OPEN)
+class FunctionDefinition(TypedDict):
     """A function that the model may ask for."""
 
-    name: str = Field(min_length=1)
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
+    name: Annotated[str, Field(min_length=1)]
+    description: NotRequired[str | None]
+    parameters: NotRequired[dict[str, Any] | None]
+    strict: NotRequired[bool | None]
 
 
-class Tool(Open):
+@with_config(OPEN)
+class Tool(TypedDict):
     """A tool that the model may ask for."""
 
     type: str
-    function: FunctionDefinition | None = None
-
-    @model_validator(mode="after")
-    def _function_is_defined(self) -> Self:
-        if self.type == "function" and self.function is None:
-            raise _missing("function")
-        return self
+    function: NotRequired[FunctionDefinition | None]
 
 
-class NamedChoice(Open):
+def _function_is_defined(tool: Tool) -> Tool:
+    if tool["type"] == "function" and tool.get("function") is None:
+        raise _missing("function")
+    return tool
+
+
+@with_config(OPEN)
+class NamedChoice(TypedDict):
     """The one tool, or the set of tools, that the model must use."""
 
     type: str
 
 
-class NamedFunction(Open):
+@with_config(OPEN)
+class NamedFunction(TypedDict):
     """The one function that the model must call."""
 
     name: str
 
 
-class ResponseFormat(Open):
+@with_config(OPEN)
+class ResponseFormat(TypedDict):
     """The form that the answer must have."""
 
     type: Literal["text", "json_object", "json_schema", "structural_tag"]
-    json_schema: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _schema_is_given(self) -> Self:
-        if self.type == "json_schema" and self.json_schema is None:
-            raise _missing("json_schema")
-        return self
+    json_schema: NotRequired[dict[str, Any] | None]
 
 
-class StreamOptions(Open):
+def _schema_is_given(form: ResponseFormat) -> ResponseFormat:
+    if form["type"] == "json_schema" and form.get("json_schema") is None:
+        raise _missing("json_schema")
+    return form
+
+
+@with_config(OPEN)
+class StreamOptions(TypedDict, total=False):
     """What a stream tells besides the answer."""
 
-    include_usage: bool | None = None
-    include_obfuscation: bool | None = None
-    continuous_usage_stats: bool | None = None
+    include_usage: bool | None
+    include_obfuscation: bool | None
+    continuous_usage_stats: bool | None
 
 
-class _Generation(Open):
+def _a_stream_is_wanted(
+    options: StreamOptions | None, request: ValidationInfo
+) -> StreamOptions | None:
+    if options is not None and not request.data.get("stream"):
+        raise PydanticCustomError(
+            "invalid_value",
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+        )
+    return options
+
+
+class _Generation(TypedDict, total=False):
     """What chat and plain completions have in common."""
 
-    model: str = Field(min_length=1, description="One of `GET /v1/models`.")
-    stream: bool | None = Field(default=None, description="Send the answer as it is written.")
-    stream_options: StreamOptions | None = Field(default=None, description="Only with `stream`.")
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, ge=0, le=1)
-    n: int | None = Field(default=None, ge=1, le=128, description="How many answers.")
-    stop: Annotated[str, Tag("<string>")] | Annotated[_Strings, Tag("<array>")] | None = None
-    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
-    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
-    logit_bias: dict[str, float] | None = None
-    seed: int | None = None
-    user: str | None = None
-
-    @model_validator(mode="after")
-    def _stream_options_need_a_stream(self) -> Self:
-        if self.stream_options is not None and not self.stream:
-            raise PydanticCustomError(
-                "invalid_value",
-                "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
-                {"field": "stream_options"},
-            )
-        return self
+    model: Required[_Model]
+    stream: Annotated[bool | None, Field(description="Send the answer as it is written.")]
+    stream_options: Annotated[
+        StreamOptions | None,
+        Field(description="Only with `stream`."),
+        AfterValidator(_a_stream_is_wanted),
+    ]
+    temperature: Annotated[float | None, Field(ge=0, le=2)]
+    top_p: Annotated[float | None, Field(ge=0, le=1)]
+    n: Annotated[int | None, Field(ge=1, le=128, description="How many answers.")]
+    stop: Annotated[str, Tag("<string>")] | Annotated[_Strings, Tag("<array>")] | None
+    presence_penalty: Annotated[float | None, Field(ge=-2, le=2)]
+    frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)]
+    logit_bias: dict[str, float] | None
+    seed: int | None
+    user: str | None
 
 
-class ChatRequest(_Generation):
-    """`POST /v1/chat/completions`. Fields that are not listed go to the upstream unchanged."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "model": "chat-small",
-                    "messages": [{"role": "user", "content": "Say hello."}],
-                    "stream": True,
-                }
-            ]
+@with_config(
+    _with_examples(
+        {
+            "model": "chat-small",
+            "messages": [{"role": "user", "content": "Say hello."}],
+            "stream": True,
         }
     )
+)
+class ChatRequest(_Generation, total=False):
+    """`POST /v1/chat/completions`. Fields that are not listed go to the upstream unchanged."""
 
-    messages: list[Message] = Field(min_length=1, fail_fast=True)
-    max_tokens: int | None = Field(default=None, ge=1, description="Of the answer, in tokens.")
-    max_completion_tokens: int | None = Field(
-        default=None, ge=1, description="Of the answer, thinking included, in tokens."
+    messages: Required[Annotated[list[Message], Field(min_length=1, fail_fast=True)]]
+    max_tokens: Annotated[int | None, Field(ge=1, description="Of the answer, in tokens.")]
+    max_completion_tokens: Annotated[
+        int | None, Field(ge=1, description="Of the answer, thinking included, in tokens.")
+    ]
+    logprobs: bool | None
+    top_logprobs: Annotated[int | None, Field(ge=0, le=20)]
+    response_format: Annotated[ResponseFormat, AfterValidator(_schema_is_given)] | None
+    tools: (
+        Annotated[
+            list[Annotated[Tool, AfterValidator(_function_is_defined)]], Field(fail_fast=True)
+        ]
+        | None
     )
-    logprobs: bool | None = None
-    top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Field(fail_fast=True)] | None = None
     tool_choice: (
         Annotated[Literal["none", "auto", "required"], Tag("<string>")]
         | Annotated[NamedChoice, Tag("<object>")]
         | None
-    ) = None
-    parallel_tool_calls: bool | None = None
-    functions: Annotated[list[FunctionDefinition], Field(fail_fast=True)] | None = None
+    )
+    parallel_tool_calls: bool | None
+    functions: Annotated[list[FunctionDefinition], Field(fail_fast=True)] | None
     function_call: (
         Annotated[Literal["none", "auto"], Tag("<string>")]
         | Annotated[NamedFunction, Tag("<object>")]
         | None
-    ) = None
-    reasoning_effort: str | None = None
-    service_tier: str | None = None
-    metadata: dict[str, Any] | None = None
-    store: bool | None = None
+    )
+    reasoning_effort: str | None
+    service_tier: str | None
+    metadata: dict[str, Any] | None
+    store: bool | None
 
 
-class CompletionRequest(_Generation):
+@with_config(_with_examples({"model": "chat-small", "prompt": "A lock gate is", "max_tokens": 16}))
+class CompletionRequest(_Generation, total=False):
     """`POST /v1/completions`. Fields that are not listed go to the upstream unchanged."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"model": "chat-small", "prompt": "A lock gate is", "max_tokens": 16}]
-        }
-    )
-
-    prompt: (
+    prompt: Required[
         Annotated[str, Tag("<string>")]
         | Annotated[_Strings, Tag("<strings>")]
         | Annotated[_Tokens, Tag("<tokens>")]
         | Annotated[list[_Tokens], Field(fail_fast=True), Tag("<token arrays>")]
-    )
-    max_tokens: int | None = Field(default=None, ge=0, description="Of the answer, in tokens.")
-    best_of: int | None = Field(default=None, ge=1)
-    echo: bool | None = None
-    logprobs: int | None = Field(default=None, ge=0, le=20)
-    suffix: str | None = None
+    ]
+    max_tokens: Annotated[int | None, Field(ge=0, description="Of the answer, in tokens.")]
+    best_of: Annotated[int | None, Field(ge=1)]
+    echo: bool | None
+    logprobs: Annotated[int | None, Field(ge=0, le=20)]
+    suffix: str | None
 
 
 _Texts = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, fail_fast=True)]
 _Ids = Annotated[list[int], Field(min_length=1, fail_fast=True)]
 
 
-class EmbeddingRequest(Open):
+@with_config(_with_examples({"model": "embed-small", "input": "A lock on a canal."}))
+class EmbeddingRequest(TypedDict, total=False):
     """`POST /v1/embeddings`. Fields that are not listed go to the upstream unchanged."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"model": "embed-small", "input": "A lock on a canal."}]}
-    )
-
-    model: str = Field(min_length=1, description="One of `GET /v1/models`.")
-    input: (
+    model: Required[_Model]
+    input: Required[
         Annotated[str, Field(min_length=1), Tag("<string>")]
         | Annotated[_Texts, Tag("<strings>")]
         | Annotated[_Ids, Tag("<tokens>")]
         | Annotated[list[_Ids], Field(min_length=1, fail_fast=True), Tag("<token arrays>")]
-    )
-    encoding_format: Literal["float", "base64"] | None = None
-    dimensions: int | None = Field(default=None, ge=1)
-    user: str | None = None
+    ]
+    encoding_format: Literal["float", "base64"] | None
+    dimensions: Annotated[int | None, Field(ge=1)]
+    user: str | None
 
 
-def _missing(field: str) -> PydanticCustomError:
-    return PydanticCustomError("missing", "Field required", {"field": field})
+CHAT = TypeAdapter(ChatRequest)
+COMPLETION = TypeAdapter(CompletionRequest)
+EMBEDDING = TypeAdapter(EmbeddingRequest)
 
 
 def invalid(error: ValidationError) -> InvalidRequest:

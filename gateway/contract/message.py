@@ -5,67 +5,72 @@ What is known is checked strictly, what is unknown is kept: a part of a kind tha
 upstream understands passes.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag, with_config
+from typing_extensions import TypedDict
 
-
-class Open(BaseModel):
-    """Strict about what it knows, silent about the rest."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
+OPEN: ConfigDict = {"strict": True, "extra": "allow"}
+"""Strict about what it knows, silent about the rest."""
 
 
-class TextPart(Open):
+@with_config(OPEN)
+class TextPart(TypedDict):
     """A piece of text."""
 
     type: Literal["text"]
     text: str
 
 
-class ImageURL(Open):
+@with_config(OPEN)
+class ImageURL(TypedDict):
     """Where an image is: an address or a `data:` URL."""
 
     url: str
-    detail: str | None = None
+    detail: NotRequired[str | None]
 
 
-class ImagePart(Open):
+@with_config(OPEN)
+class ImagePart(TypedDict):
     """An image to look at."""
 
     type: Literal["image_url"]
     image_url: Annotated[ImageURL, Tag("<object>")] | Annotated[str, Tag("<string>")]
 
 
-class InputAudio(Open):
+@with_config(OPEN)
+class InputAudio(TypedDict):
     """Sound in base64."""
 
     data: str
     format: str
 
 
-class AudioPart(Open):
+@with_config(OPEN)
+class AudioPart(TypedDict):
     """A sound to listen to."""
 
     type: Literal["input_audio"]
     input_audio: InputAudio
 
 
-class FilePart(Open):
+@with_config(OPEN)
+class FilePart(TypedDict):
     """A file to read."""
 
     type: Literal["file"]
     file: dict[str, Any]
 
 
-class RefusalPart(Open):
+@with_config(OPEN)
+class RefusalPart(TypedDict):
     """What an assistant said instead of an answer."""
 
     type: Literal["refusal"]
     refusal: str
 
 
-# A part that only the upstream understands. No model: of ten bytes each it would make a megabyte.
+# A part that only the upstream understands.
 OtherPart = dict[str, Any]
 
 _PARTS = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
@@ -91,62 +96,69 @@ Content = (
 )
 
 
-class SystemMessage(Open):
+@with_config(OPEN)
+class SystemMessage(TypedDict):
     """How the model should behave."""
 
     role: Literal["system", "developer"]
     content: Content
-    name: str | None = None
+    name: NotRequired[str | None]
 
 
-class UserMessage(Open):
+@with_config(OPEN)
+class UserMessage(TypedDict):
     """What the user says."""
 
     role: Literal["user"]
     content: Content
-    name: str | None = None
+    name: NotRequired[str | None]
 
 
-class FunctionCall(Open):
+@with_config(OPEN)
+class FunctionCall(TypedDict):
     """A function's name and its arguments, which are JSON in a string."""
 
     name: str
     arguments: str
 
 
-class ToolCall(Open):
+@with_config(OPEN)
+class ToolCall(TypedDict):
     """A tool that the assistant asked for."""
 
     id: str
-    type: str | None = None
-    function: FunctionCall | None = None
+    type: NotRequired[str | None]
+    function: NotRequired[FunctionCall | None]
 
 
-class AssistantMessage(Open):
+@with_config(OPEN)
+class AssistantMessage(TypedDict):
     """What the model said, or which tools it asked for; its content may be missing."""
 
     role: Literal["assistant"]
-    content: Content | None = None
-    name: str | None = None
-    refusal: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    function_call: FunctionCall | None = None
+    content: NotRequired[Content | None]
+    name: NotRequired[str | None]
+    refusal: NotRequired[str | None]
+    tool_calls: NotRequired[list[ToolCall] | None]
+    function_call: NotRequired[FunctionCall | None]
 
 
-class ToolMessage(Open):
+@with_config(OPEN)
+class ToolMessage(TypedDict):
     """What a tool answered."""
 
     role: Literal["tool"]
     tool_call_id: str
-    content: Content | None = None
+    content: NotRequired[Content | None]
 
 
-class FunctionMessage(Open):
+@with_config(OPEN)
+class FunctionMessage(TypedDict):
     """What a function answered; the older form of a tool's message."""
 
     role: Literal["function"]
     name: str
-    content: Content | None = None
+    content: NotRequired[Content | None]
 
 
 Message = Annotated[

@@ -5,8 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 
 from .. import __version__
 from ..contract.answers import ErrorBody
@@ -14,6 +13,9 @@ from ..gates import api_routes, gates_of
 from .routes import InferenceRoute
 
 _REF = "#/components/schemas/{model}"
+_Contents = dict[Any, dict[str, Any]]
+"""What a document says of a body, by the type of the body."""
+
 _ROLES = {
     "viewer": "any operator, from `POST /admin/v1/sessions`, or LOCKGATE_ADMIN_TOKEN",
     "admin": "an admin or an owner",
@@ -49,12 +51,7 @@ def openapi(app: FastAPI, inference: Sequence[InferenceRoute]) -> dict[str, Any]
     )
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    models = {m for route in inference for m in (route.request, route.answer)} | {ErrorBody}
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in sorted(models, key=lambda m: m.__name__)],
-        ref_template=_REF,
-    )
-    schemas.update(definitions["$defs"])
+    contents = _contents(inference, schemas)
     components["securitySchemes"] = {
         "caller": {"type": "http", "scheme": "bearer", "description": "A key: `lg_…`."},
         "operator": {
@@ -79,18 +76,33 @@ def openapi(app: FastAPI, inference: Sequence[InferenceRoute]) -> dict[str, Any]
             if gate.access != "anyone":
                 for method in route.methods or ():
                     paths[route.path_format][method.lower()]["security"] = [{gate.access: []}]
-    document["paths"] = {route.path: {"post": _operation(route)} for route in inference} | paths
+    document["paths"] = {
+        route.path: {"post": _operation(route, contents)} for route in inference
+    } | paths
     return document
 
 
-def _operation(route: InferenceRoute) -> dict[str, Any]:
-    answers: dict[str, Any] = {"application/json": _content(route.answer)}
+def _contents(inference: Sequence[InferenceRoute], schemas: dict[str, Any]) -> _Contents:
+    """Of all bodies of inference; `schemas` is given theirs."""
+    bodies: dict[Any, TypeAdapter[Any]] = {ErrorBody: TypeAdapter(ErrorBody)}
+    for route in inference:
+        bodies[route.request] = route.request
+        bodies[route.answer] = TypeAdapter(route.answer)
+    refs, definitions = TypeAdapter.json_schemas(
+        [(body, "validation", adapter) for body, adapter in bodies.items()], ref_template=_REF
+    )
+    schemas.update(definitions["$defs"])
+    return {body: _content(ref, schemas) for (body, _), ref in refs.items()}
+
+
+def _operation(route: InferenceRoute, contents: _Contents) -> dict[str, Any]:
+    answers: dict[str, Any] = {"application/json": contents[route.answer]}
     if route.streams:
         answers["text/event-stream"] = {
             "schema": {"type": "string", "description": "With `stream: true`: events, then [DONE]."}
         }
     refusals = {
-        status: {"description": told, "content": {"application/json": _content(ErrorBody)}}
+        status: {"description": told, "content": {"application/json": contents[ErrorBody]}}
         for status, told in _REFUSALS.items()
     }
     return {
@@ -101,16 +113,15 @@ def _operation(route: InferenceRoute) -> dict[str, Any]:
         "parameters": [_IDEMPOTENCY_KEY],
         "requestBody": {
             "required": True,
-            "content": {"application/json": _content(route.request)},
+            "content": {"application/json": contents[route.request]},
         },
         "responses": {"200": {"description": "The answer.", "content": answers}} | refusals,
     }
 
 
-def _content(model: type[BaseModel]) -> dict[str, Any]:
-    content: dict[str, Any] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
-    config = model.model_config.get("json_schema_extra")
-    if isinstance(config, dict) and isinstance(examples := config.get("examples"), list):
+def _content(ref: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": ref}
+    if examples := schemas[ref["$ref"].rpartition("/")[2]].get("examples"):
         content["examples"] = {
             f"example {number}": {"value": value} for number, value in enumerate(examples, 1)
         }

@@ -1,7 +1,7 @@
 """
 A request's bytes -> its body: JSON, of bounded depth and size, of the dialect.
 
-The body itself is what goes upstream, unknown fields and all; the model that checks it is
+The body itself is what goes upstream, unknown fields and all; what it is checked into is
 forgotten. Messages name the place and the kind of fault, never a value.
 
 Depth and size are taken from the bytes, before anything is made of them: ten million brackets
@@ -16,7 +16,7 @@ brackets, which code in a prompt may have.
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ..contract.chat import invalid
 from ..contract.errors import InvalidRequest
@@ -36,7 +36,7 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
-def parse(content: bytes, request: type[BaseModel]) -> dict[str, Any]:
+def parse(content: bytes, request: TypeAdapter[Any]) -> dict[str, Any]:
     """
     The body as a dictionary, checked against `request`.
 
@@ -53,7 +53,7 @@ def parse(content: bytes, request: type[BaseModel]) -> dict[str, Any]:
             code="invalid_json",
         ) from None
     try:
-        request.model_validate(body)
+        request.validator.validate_python(body)
     except ValidationError as error:
         raise invalid(error) from None
     return body  # type: ignore[no-any-return]  # validated as an object just now

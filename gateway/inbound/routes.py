@@ -6,12 +6,12 @@ none of them can say something that the others do not.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from ..contract.answers import ChatCompletion, Completion, Embeddings
-from ..contract.chat import ChatRequest, CompletionRequest, EmbeddingRequest
+from ..contract.chat import CHAT, COMPLETION, EMBEDDING
 from ..contract.provider import Operation
 
 Access = Literal["anyone", "caller", "operator"]
@@ -25,7 +25,7 @@ class InferenceRoute:
     path: str
     operation: Operation
     summary: str
-    request: type[BaseModel]
+    request: TypeAdapter[Any]
     answer: type[BaseModel]
     streams: bool
     access: Access = "caller"
@@ -36,7 +36,7 @@ INFERENCE = (
         path="/v1/chat/completions",
         operation="chat",
         summary="Create a chat completion",
-        request=ChatRequest,
+        request=CHAT,
         answer=ChatCompletion,
         streams=True,
     ),
@@ -44,7 +44,7 @@ INFERENCE = (
         path="/v1/completions",
         operation="completion",
         summary="Create a completion",
-        request=CompletionRequest,
+        request=COMPLETION,
         answer=Completion,
         streams=True,
     ),
@@ -52,7 +52,7 @@ INFERENCE = (
         path="/v1/embeddings",
         operation="embedding",
         summary="Create embeddings",
-        request=EmbeddingRequest,
+        request=EMBEDDING,
         answer=Embeddings,
         streams=False,
     ),

@@ -6,22 +6,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from gateway.contract.chat import (
-    ChatRequest,
-    CompletionRequest,
-    EmbeddingRequest,
-    invalid,
-)
+from gateway.contract.chat import CHAT, COMPLETION, EMBEDDING, invalid
 from gateway.contract.errors import InvalidRequest
 
 USER = {"role": "user", "content": "Hello"}
-MODELS: dict[str, type[BaseModel]] = {
-    "chat": ChatRequest,
-    "completion": CompletionRequest,
-    "embedding": EmbeddingRequest,
+REQUESTS: dict[str, TypeAdapter[Any]] = {
+    "chat": CHAT,
+    "completion": COMPLETION,
+    "embedding": EMBEDDING,
 }
+SCHEMAS = {kind: request.json_schema() for kind, request in REQUESTS.items()}
 LEAST: dict[str, dict[str, Any]] = {
     "chat": {"model": "m", "messages": [USER]},
     "completion": {"model": "m", "prompt": "Hello"},
@@ -31,7 +27,7 @@ LEAST: dict[str, dict[str, Any]] = {
 
 def fault(kind: str, body: Any) -> InvalidRequest:
     with pytest.raises(ValidationError) as raised:
-        MODELS[kind].model_validate(body)
+        REQUESTS[kind].validate_python(body)
     return invalid(raised.value)
 
 
@@ -59,20 +55,21 @@ def chat(*messages: Any, **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_every_known_field_takes_its_range_and_unknown_ones_pass(fields: dict[str, Any]) -> None:
-    ChatRequest.model_validate(chat(**fields))
+    CHAT.validate_python(chat(**fields))
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", REQUESTS)
 def test_null_stands_for_every_optional_field(kind: str) -> None:
-    fields = MODELS[kind].model_fields
-    optional = {name: None for name, field in fields.items() if not field.is_required()}
+    schema = SCHEMAS[kind]
+    optional = {name: None for name in schema["properties"] if name not in schema["required"]}
+    assert len(optional) >= 3
 
-    MODELS[kind].model_validate(LEAST[kind] | optional)
+    REQUESTS[kind].validate_python(LEAST[kind] | optional)
 
 
 @pytest.mark.parametrize("prompt", ["", "a", ["a"], [1, 2], [[1], [2]]])
 def test_a_prompt_is_text_or_tokens_or_lists_of_them(prompt: Any) -> None:
-    CompletionRequest.model_validate({"model": "m", "prompt": prompt, "max_tokens": 0})
+    COMPLETION.validate_python({"model": "m", "prompt": prompt, "max_tokens": 0})
 
 
 @pytest.mark.parametrize("given_input", ["a", ["a"], [1, 2], [[1], [2]]])
@@ -80,9 +77,7 @@ def test_a_prompt_is_text_or_tokens_or_lists_of_them(prompt: Any) -> None:
 def test_an_embedding_takes_text_or_tokens_or_lists_of_them(
     given_input: Any, encoding: str | None
 ) -> None:
-    EmbeddingRequest.model_validate(
-        {"model": "m", "input": given_input, "encoding_format": encoding}
-    )
+    EMBEDDING.validate_python({"model": "m", "input": given_input, "encoding_format": encoding})
 
 
 @pytest.mark.parametrize(
@@ -199,14 +194,14 @@ json_values = st.recursive(
 )
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", REQUESTS)
 @given(data=st.data())
 def test_wrong_types_anywhere_are_told_without_their_value(kind: str, data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(sorted(MODELS[kind].model_fields)))
+    name = data.draw(st.sampled_from(sorted(SCHEMAS[kind]["properties"])))
     value = data.draw(json_values | st.just("s3cret"))
 
     try:
-        MODELS[kind].model_validate(LEAST[kind] | {name: value})
+        REQUESTS[kind].validate_python(LEAST[kind] | {name: value})
     except ValidationError as error:
         told = invalid(error)
         assert told.param
@@ -217,14 +212,12 @@ def test_wrong_types_anywhere_are_told_without_their_value(kind: str, data: st.D
 
 def test_a_million_bad_items_cost_one_message() -> None:
     with pytest.raises(ValidationError) as raised:
-        ChatRequest.model_validate(chat(*([5] * 1_000_000)))
+        CHAT.validate_python(chat(*([5] * 1_000_000)))
     assert raised.value.error_count() == 1
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", REQUESTS)
 def test_the_examples_are_valid(kind: str) -> None:
-    schema = MODELS[kind].model_json_schema()
-
-    json.dumps(schema)
-    for example in schema["examples"]:
-        MODELS[kind].model_validate(example)
+    json.dumps(SCHEMAS[kind])
+    for example in SCHEMAS[kind]["examples"]:
+        REQUESTS[kind].validate_python(example)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.contract.chat import ChatRequest
+from gateway.contract.chat import CHAT
 from gateway.contract.errors import InvalidRequest
 from gateway.inbound.parse import MAX_DEPTH, MAX_NODES, MAX_STRINGS, MAX_VALUES, parse
 
@@ -31,7 +31,7 @@ def _nested(levels: int) -> bytes:
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_anything_else_than_a_chat_is_an_invalid_request(content: bytes) -> None:
     with pytest.raises(InvalidRequest):
-        parse(content, ChatRequest)
+        parse(content, CHAT)
 
 
 @given(st.dictionaries(st.text().map("x-{}".format), JSON))
@@ -40,7 +40,7 @@ def test_unknown_fields_are_kept_as_they_came(unknown: dict[str, object]) -> Non
         orjson.loads(orjson.dumps({"model": "m", "messages": MESSAGES, **_finite(unknown)}))
     )
 
-    assert parse(content, ChatRequest) == orjson.loads(content)
+    assert parse(content, CHAT) == orjson.loads(content)
 
 
 def _finite(value: object) -> dict[str, object]:
@@ -80,13 +80,13 @@ def _finite(value: object) -> dict[str, object]:
 )
 def test_what_is_not_json_is_told_with_its_place(content: bytes) -> None:
     with pytest.raises(InvalidRequest, match=r"line \d+, column \d+") as raised:
-        parse(content, ChatRequest)
+        parse(content, CHAT)
 
     assert raised.value.code == "invalid_json"
 
 
 def test_a_body_may_be_as_deep_as_the_bound() -> None:
-    body = parse(_nested(MAX_DEPTH), ChatRequest)
+    body = parse(_nested(MAX_DEPTH), CHAT)
 
     assert orjson.dumps(body)
 
@@ -94,7 +94,7 @@ def test_a_body_may_be_as_deep_as_the_bound() -> None:
 @pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 255, 1000])
 def test_a_body_may_not_be_deeper_than_the_bound(levels: int) -> None:
     with pytest.raises(InvalidRequest, match="nested more than 64 levels"):
-        parse(_nested(levels), ChatRequest)
+        parse(_nested(levels), CHAT)
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1])
@@ -112,10 +112,10 @@ def test_depth_is_told_apart_from_what_stands_in_strings(depth: int, data: st.Da
     content = f'{{"model": "m", "messages": {json.dumps(MESSAGES)}, "x": {body}}}'.encode()
 
     if depth == MAX_DEPTH:
-        assert parse(content, ChatRequest) == orjson.loads(content)
+        assert parse(content, CHAT) == orjson.loads(content)
     else:
         with pytest.raises(InvalidRequest, match="nested more than 64 levels"):
-            parse(content, ChatRequest)
+            parse(content, CHAT)
 
 
 def _with(filling: bytes) -> bytes:
@@ -141,7 +141,7 @@ def test_a_body_of_too_many_values_is_refused_before_they_are_made(case: str) ->
     tracemalloc.start()
     try:
         with pytest.raises(InvalidRequest, match="more than") as raised:
-            parse(content, ChatRequest)
+            parse(content, CHAT)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -162,10 +162,10 @@ ENOUGH = {
 
 @pytest.mark.parametrize("case", ENOUGH)
 def test_a_body_within_the_bounds_is_taken_whatever_its_strings_hold(case: str) -> None:
-    assert parse(ENOUGH[case], ChatRequest) == orjson.loads(ENOUGH[case])
+    assert parse(ENOUGH[case], CHAT) == orjson.loads(ENOUGH[case])
 
 
 @given(st.binary(max_size=64), st.sampled_from([b"[", b"{", b'"', b"\\", b","]))
 def test_bytes_that_are_no_json_are_a_fault_of_the_request(noise: bytes, unit: bytes) -> None:
     with pytest.raises(InvalidRequest):
-        parse(unit * 100 + noise, ChatRequest)
+        parse(unit * 100 + noise, CHAT)
