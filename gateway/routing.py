@@ -147,17 +147,26 @@ class Candidate:
     streamed: Timeouts
 
 
-@dataclass(frozen=True, slots=True)
 class Route:
-    """What a public model name leads to."""
+    """What a public model name leads to. It does not change."""
 
-    model: str
-    settings: ModelSettings
-    candidates: tuple[Candidate, ...]
+    __slots__ = ("_offering", "candidates", "model", "settings")
 
-    def offers(self, operation: Operation) -> bool:
-        """Whether any target, up or down, speaks the operation."""
-        return any(operation in each.provider.operations for each in self.candidates)
+    def __init__(
+        self, model: str, settings: ModelSettings, candidates: tuple[Candidate, ...]
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self.candidates = candidates
+        operations = {each for candidate in candidates for each in candidate.provider.operations}
+        self._offering = {
+            operation: tuple(each for each in candidates if operation in each.provider.operations)
+            for operation in operations
+        }
+
+    def offering(self, operation: Operation) -> tuple[Candidate, ...]:
+        """The targets, up or down, that speak the operation."""
+        return self._offering.get(operation, ())
 
 
 class Routes:
@@ -207,11 +216,7 @@ def plan(
     """
     The targets to try for one request, best first: only such as speak the operation and are up.
     """
-    up = [
-        each
-        for each in route.candidates
-        if operation in each.provider.operations and is_up(each.name)
-    ]
+    up = [each for each in route.offering(operation) if is_up(each.name)]
     if route.settings.strategy == "weighted" and len(up) > 1:
         return _by_weight(up, chance)
     return up

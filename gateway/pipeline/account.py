@@ -44,6 +44,8 @@ class Account:
     ) -> None:
         """`interrupt` ends the request, when it has lost its place under a limit."""
         self.reckoning: Reckoning
+        self.priced_for = ""
+        """The target by whose price limits were asked last."""
         self.standings: tuple[Standing, ...] = ()
         self.tally = Tally()
         self.lowered_cap: int | None = None
@@ -71,6 +73,7 @@ class Account:
             GatewayError: a limit refuses; no counter has changed.
         """
         price = _first_price(reckoning, queue)
+        self.priced_for = queue[0].name
         ask = reckoning.ask(price)
         self.reckoning, self._price = reckoning, price
         held, self._reservation = self._reservation, None
@@ -115,6 +118,7 @@ class Account:
         reservation, reckoning = self._reservation, self.reckoning
         assert reservation is not None, "opened before"
         self._price = reckoning.price(target)
+        self.priced_for = target
         if reckoning.counts_money:
             needed = reckoning.ask(self._price).at(reservation.cap)
             if needed.cost > reservation.amounts.cost:

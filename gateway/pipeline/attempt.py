@@ -3,9 +3,13 @@ One attempt: a request sent to one target, held until its answer may be committe
 
 What comes out is an answer that has content: a whole one, read and judged to its end, or a
 stream whose first content has arrived. Until then the attempt can fail and another may take
-over; leaving the block frees the connection, however it is left.
+over. The connection is free as soon as a whole answer is there; that of a stream when the block is
+left, however it is left.
+
+Hot: once an attempt.
 """
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -13,7 +17,11 @@ from math import inf
 from types import TracebackType
 from typing import Any, NoReturn
 
-from ..contract.errors import ProviderCutShort, ProviderGarbled, ProviderTimedOut
+from ..contract.errors import (
+    ProviderCutShort,
+    ProviderGarbled,
+    ProviderTimedOut,
+)
 from ..contract.provider import Operation, Reader, Seen, UpstreamRequest
 from ..routing import Candidate
 from ..telemetry.record import AttemptRecord
@@ -28,11 +36,13 @@ MAX_HELD = 1024 * 1024
 """Bytes of a stream that are held back before its first content."""
 FAIR = 0.9
 """Of its own time, after which a target has had its chance, however soon the client then left."""
+_EVENTS, _JSON = "text/event-stream", "application/json"
+
 MAX_NOTED = 256
 """Characters of an upstream's header that the record keeps."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """What is asked, whichever target answers. `body` is validated and never changed."""
 
@@ -62,17 +72,19 @@ class Streamed:
 Answer = Whole | Streamed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Terms:
     """
-    What all attempts of a request at one model share. `now` is the loop's clock, of which
-    `ends_at` is; `patience` is seconds of silence, from `began` on, after which the client leaves.
+    What all attempts of a request at one model share. `task` is the request's; `now` is its loop's
+    clock, of which `ends_at` is; `patience` is seconds of silence, from `began` on, after which the
+    client leaves. Not frozen, which would cost each request a microsecond; never changed.
 
     `max_output` is the cap that is sent where the request names none, None for the model's own;
     `most` is the tokens at which a stream that ignores its cap is cut, 0 for never.
     """
 
     upstream: Upstream
+    task: asyncio.Task[object]
     call: Call
     began: float
     ends_at: float
@@ -127,7 +139,7 @@ class Attempt:
         self._ends_at = min(terms.ends_at, terms.now() + self._timeouts.attempt)
         self._awaited_until = terms.began + terms.patience
         self._is_cut_short = False  # whether the limit that holds now is not the target's own
-        self._deadline = Deadline()
+        self._deadline = Deadline(terms.task)
         self._sending: AbstractAsyncContextManager[UpstreamAnswer] | None = None
 
     async def __aenter__(self) -> Answer:
@@ -136,17 +148,19 @@ class Attempt:
         if self._terms.max_output is not None:
             target = replace(target, max_output=self._terms.max_output)
         sent = candidate.provider.encode(call.operation, call.body, target)
-        await self._deadline.__aenter__()
         try:
             self._await_content()
             answer = await self._send(sent)
-            await self._judge(answer)
+            self._note(answer)
+            if not _is_expected(answer, stream=call.stream):
+                await self._refuse(answer)
             held = await (self._streamed if call.stream else self._whole)(sent, answer)
-            self._note_model(held)
             self._deadline.pause()  # from here on it may be the client that is slow
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
+        if not call.stream:
+            await self.__aexit__(None, None, None)
         return held
 
     async def __aexit__(
@@ -155,20 +169,21 @@ class Attempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        sending, self._sending = self._sending, None
         try:
-            if self._sending is not None:
-                await self._sending.__aexit__(kind, error, traceback)
+            if sending is not None:
+                await sending.__aexit__(kind, error, traceback)
         finally:
-            await self._end(kind, error, traceback)
+            self._end(kind, error, traceback)
 
-    async def _end(
+    def _end(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
         try:
-            await self._deadline.__aexit__(kind, error, traceback)
+            self._deadline.__exit__(kind, error, traceback)
         except ProviderTimedOut as late:
             if self._is_cut_short:
                 raise ProviderCutShort(late.told, code=late.code) from error
@@ -204,27 +219,25 @@ class Attempt:
         self._sending = sending
         return answer
 
-    async def _judge(self, answer: UpstreamAnswer) -> None:
-        provider, record, call = self._candidate.provider, self._record, self._terms.call
+    def _note(self, answer: UpstreamAnswer) -> None:
+        record = self._record
         record.status = answer.status
-        for name in provider.recorded_headers:
+        for name in self._candidate.provider.recorded_headers:
             if name in answer.headers:
                 record.noted[name] = answer.headers[name][:MAX_NOTED]
+
+    async def _refuse(self, answer: UpstreamAnswer) -> NoReturn:
+        """It is an error, or neither a stream nor a whole answer as it was asked for."""
+        provider, is_stream = self._candidate.provider, self._terms.call.stream
         if answer.status != 200:
             body = await answer.read(MAX_ERROR)
             raise provider.error(answer.status, answer.headers, body)
-        if call.stream and not _is_of_type(answer, "text/event-stream"):
-            await self._misplaced_whole(answer)
-        if not call.stream and not _is_of_type(answer, "application/json"):
-            raise ProviderGarbled("not JSON", code="upstream_unexpected_content_type")
-
-    async def _misplaced_whole(self, answer: UpstreamAnswer) -> NoReturn:
-        """A stream was asked for; some upstreams put an error under 200 there instead."""
-        if _is_of_type(answer, "application/json"):
+        if is_stream and _is_of_type(answer, _JSON):  # some put an error under 200 there
             seen = self._reader(stream=False).read(await answer.read(MAX_ERROR))
             if seen.error is not None:
                 raise seen.error
-        raise ProviderGarbled("not an event stream", code="upstream_unexpected_content_type")
+        expected = "an event stream" if is_stream else "JSON"
+        raise ProviderGarbled(f"not {expected}", code="upstream_unexpected_content_type")
 
     async def _whole(self, sent: UpstreamRequest, answer: UpstreamAnswer) -> Answer:
         content = await answer.read(MAX_WHOLE)
@@ -235,11 +248,14 @@ class Attempt:
             raise seen.error
         if not reader.complete:
             raise ProviderGarbled("no finish reason", code="upstream_incomplete")
+        self._note_model(seen)
         return Whole(sent, content, seen)
 
     async def _streamed(self, sent: UpstreamRequest, answer: UpstreamAnswer) -> Answer:
         events = EventStream(answer, self._reader(stream=True), self._tally, self._terms.most)
         held = await events.until_content(MAX_HELD)
+        for _, seen in held:
+            self._note_model(seen)
         deadline, now = self._deadline, self._terms.now
         stall, ends_at = min(self._timeouts.stall, self._terms.patience), self._ends_at
         is_impatient = stall < FAIR * self._timeouts.stall
@@ -256,16 +272,20 @@ class Attempt:
         events.watch(waiting, deadline.pause)
         return Streamed(sent, held, events)
 
-    def _note_model(self, answer: Answer) -> None:
+    def _note_model(self, seen: Seen) -> None:
         """Which model the upstream says that it is, if it is another one than it was asked for."""
-        said = [answer.seen] if isinstance(answer, Whole) else [seen for _, seen in answer.held]
-        names = (each.payload.get("model") for each in said if each.payload)
-        others = (name for name in names if isinstance(name, str) and name != self._record.model)
-        self._record.served_model = next(others, "")
+        record = self._record
+        name = seen.payload.get("model") if seen.payload else None
+        if name != record.model and isinstance(name, str) and not record.served_model:
+            record.served_model = name
 
     def _reader(self, *, stream: bool) -> Reader:
         call = self._terms.call
         return self._candidate.provider.reader(call.operation, call.body, stream=stream)
+
+
+def _is_expected(answer: UpstreamAnswer, *, stream: bool) -> bool:
+    return answer.status == 200 and _is_of_type(answer, _EVENTS if stream else _JSON)
 
 
 def _is_of_type(answer: UpstreamAnswer, media_type: str) -> bool:

@@ -10,7 +10,8 @@ Hot: `first_answer` runs once a request, its loop once an attempt.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from functools import cached_property
 
 from ..contract.errors import (
     GatewayError,
@@ -56,14 +57,19 @@ class Failover:
         self._terms = terms
         self._account = account
         self._case = case
-        self._retries = Retries(
-            route.settings.retries,
-            ends_at=terms.content_by,
-            now=terms.now,
-            repeats=asker.hints.repeats,
-        )
+        self._repeats = asker.hints.repeats
         self._lines: list[Candidate] = []
         self._waits = self._has_waited = False
+
+    @cached_property
+    def _retries(self) -> Retries:
+        """Made when something has failed: most requests need none."""
+        return Retries(
+            self._route.settings.retries,
+            ends_at=self._terms.content_by,
+            now=self._terms.now,
+            repeats=self._repeats,
+        )
 
     async def first_answer(self, queue: deque[Candidate]) -> Answer:
         """
@@ -77,27 +83,32 @@ class Failover:
         try:
             while (candidate := self._next(queue)) is not None:
                 try:
-                    await self._account.afford(candidate.name)
+                    if self._account.priced_for != candidate.name:
+                        await self._account.afford(candidate.name)
                     answer = await self.ask(candidate, self._terms)
                 except _NOT_THIS_ONE as refusal:
                     failure = failure or refusal
                 except ProviderError as error:
                     failure = error
-                    if _is_crowded(error) and candidate.provider.settings.queue.size:
-                        self._lines.append(candidate)
-                    if self._was_killed(candidate, error):
-                        await self._case.killed(candidate.provider.name)
-                    if not self._retries.allow_another(candidate.name, error):
+                    if not await self._allows_another(candidate, error):
                         break
                     queue = queue or await self._next_round(error)
                 else:
-                    await self._case.answered()
-                    self.attempt.answer = self._resumable(answer)
-                    return self.attempt.answer
+                    if self._case.kills:
+                        await self._case.answered()
+                    return self._resumable(answer)
             assert failure is not None, "the first of them was asked"
             raise self._final(failure)
         finally:
             failure = None  # its traceback leads here: no cycle is left to the collector
+
+    async def _allows_another(self, candidate: Candidate, error: ProviderError) -> bool:
+        """Take note of a failure; whether any further attempt may follow it."""
+        if _is_crowded(error) and candidate.provider.settings.queue.size:
+            self._lines.append(candidate)
+        if self._was_killed(candidate, error):
+            await self._case.killed(candidate.provider.name)
+        return self._retries.allow_another(candidate.name, error)
 
     def _was_killed(self, candidate: Candidate, error: ProviderError) -> bool:
         """
@@ -118,10 +129,10 @@ class Failover:
                 return candidate
         return None
 
-    async def ask(self, candidate: Candidate, terms: Terms) -> Answer:
+    def ask(self, candidate: Candidate, terms: Terms) -> Awaitable[Answer]:
         """One attempt; if it answers it stays open."""
         waits, self._waits = self._waits, False
-        return await self.attempt.ask(candidate, terms, waits=waits)
+        return self.attempt.ask(candidate, terms, waits=waits)
 
     async def lose(self, error: BaseException) -> ProviderError:
         """The answer on its way broke off; `Takeover` has another target go on."""
@@ -150,7 +161,8 @@ class Failover:
             Takeover(self, self._account, self._retries, self._terms),
             tells_tokens=bool(options.get("continuous_usage_stats")),
         )
-        return Streamed(answer.sent, stream.joined.take(answer.held), stream)
+        self.attempt.answer = Streamed(answer.sent, stream.joined.take(answer.held), stream)
+        return self.attempt.answer
 
     async def _next_round(self, error: ProviderError) -> deque[Candidate]:
         """
@@ -189,12 +201,12 @@ def candidates(pipeline: Pipeline, route: Route, call: Call) -> Sequence[Candida
     """The targets to try now, best first."""
     health = pipeline.health
     planned = plan(route, call.operation, health.is_up, pipeline.chance)
-    return preferred_first(planned, health.prefers)
+    return planned if len(planned) < 2 else preferred_first(planned, health.prefers)
 
 
 def offering(route: Route, call: Call) -> set[str]:
     """Targets, up or down, that speak the operation."""
-    return {each.name for each in route.candidates if call.operation in each.provider.operations}
+    return {each.name for each in route.offering(call.operation)}
 
 
 def soonest(pipeline: Pipeline, route: Route, call: Call) -> float:

@@ -53,7 +53,7 @@ class Fallbacks:
             return None
         self._tried.add(name)
         route = self._routes.find(name)
-        return route if route is not None and route.offers(self._operation) else None
+        return route if route is not None and route.offering(self._operation) else None
 
 
 def told_of(

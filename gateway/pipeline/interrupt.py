@@ -39,14 +39,17 @@ class Interrupt:
         "_hurry",
         "_is_over",
         "_is_urgent",
+        "_loop",
         "_put_off",
         "_task",
         "_uncancelled",
         "error",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """`loop` is the running one; asking for it costs a system call."""
         self.error: Exception | None = None
+        self._loop = loop
         self._task: asyncio.Task[object] | None = None
         self._uncancelled = 0
         self._cancelled = False
@@ -86,6 +89,12 @@ class Interrupt:
         if self.error is not None and not self._cancelled:
             raise self.error
 
+    @property
+    def task(self) -> asyncio.Task[object]:
+        """The request's own."""
+        assert self._task is not None, "within the block"
+        return self._task
+
     def disarm(self) -> None:
         """From now on calls do nothing: what they would cut short is over."""
         self._is_over = True
@@ -102,7 +111,7 @@ class Interrupt:
             self._hurry = _nothing
 
     def __enter__(self) -> Self:
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._loop)
         assert self._task is not None, "entered by the request's task"
         self._uncancelled = self._task.cancelling()
         return self

@@ -64,7 +64,7 @@ class Asker:
         self.record = record
         self.interrupt = interrupt
         self.hints = hints
-        self.now = asyncio.get_running_loop().time
+        self.now = pipeline.loop.time
         self.began = self.now()
         self.ends_at = self.began + total
 
@@ -99,11 +99,11 @@ class OpenAttempt:
             ProviderError, InvalidRequest: there is no answer.
         """
         pipeline, account = self._pipeline, self._account
-        self._probes = await pipeline.admit(
-            candidate,
-            self._record.tenant,
-            waits_until=terms.content_by if waits else None,
-        )
+        if not pipeline.queues.try_take(candidate.provider):
+            # An instant that has passed: refused at once, with the measured time to come back.
+            until = terms.content_by if waits else 0.0
+            await pipeline.queues.take(candidate.provider, self._record.tenant, until=until)
+        self._probes = pipeline.admit(candidate)
         self.serving = candidate
         record = pipeline.attempt_record(self._record, candidate)
         account.tally = Tally()
@@ -113,17 +113,24 @@ class OpenAttempt:
         try:
             headers = pipeline.attempt_headers(self._record, record)
             attempt = Attempt(terms, candidate, record, account.tally, headers)
-            answer = await self._entered(attempt, candidate)
+            if candidate.provider.settings.on_hang_up == "abort":
+                answer = await attempt.__aenter__()
+            else:
+                answer = await self._patiently(attempt, candidate)
         except BaseException as error:
             if isinstance(error, ProviderError) and error.retry is Retry.ONCE:
                 account.abandon(record)
             self._failed(record, candidate, error)
             self._interrupt.catch_up()
             raise
-        self._open, self.answer = attempt, self.answer or answer
+        self.answer = self.answer or answer
         self._record.target = candidate.name
         self._content_after = pipeline.clock() - record.started
         self._release_probe(candidate)  # one that streams holds up nobody
+        if isinstance(answer, Streamed):
+            self._open = attempt
+        else:
+            self._ended()
         self._interrupt.catch_up()
         return answer
 
@@ -161,9 +168,9 @@ class OpenAttempt:
         opened, self._open = self._open, None
         if opened is None:
             return
+        assert isinstance(self.answer, Streamed), "a whole answer's attempt is over"
         try:
-            if isinstance(self.answer, Streamed):
-                await self._read_on(self.answer)
+            await self._read_on(self.answer)
         finally:
             try:
                 await opened.__aexit__(kind, error, traceback)
@@ -180,11 +187,9 @@ class OpenAttempt:
             self._record.attempts[-1].error = code_of(error)
             self._pipeline.health.failed(self.serving.name, error)
 
-    async def _entered(self, attempt: Attempt, candidate: Candidate) -> Answer:
-        """The attempt's answer; a provider that bills anyway may finish it without the client."""
+    async def _patiently(self, attempt: Attempt, candidate: Candidate) -> Answer:
+        """The answer of a provider that bills anyway: it may finish without the client."""
         settings = candidate.provider.settings
-        if settings.on_hang_up == "abort":
-            return await attempt.__aenter__()
         self._interrupt.put_off(lambda: attempt.hurry(settings.drain_timeout))
         try:
             return await attempt.__aenter__()

@@ -5,9 +5,11 @@ Configuration is one immutable snapshot. A request holds on to the one that it b
 that a change never reaches into it.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from random import Random
 
 from ..access import Access
@@ -85,6 +87,11 @@ class Pipeline:
             trace=self._contexts.trace_of(headers),
         )
 
+    @cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The one that all requests run on. To ask asyncio each time costs a system call."""
+        return asyncio.get_running_loop()
+
     @property
     def live(self) -> int:
         """Requests that have begun and not ended."""
@@ -120,21 +127,15 @@ class Pipeline:
         if self._ledger_is_full():
             raise LedgerFull
 
-    async def admit(
-        self, candidate: Candidate, tenant: str, *, waits_until: float | None = None
-    ) -> bool:
+    def admit(self, candidate: Candidate) -> bool:
         """
-        Take a slot at the candidate's provider; whether this request is its target's probe.
-
-        `waits_until` is an instant of the loop's clock until which it may wait for its turn, None
-        where it should rather go elsewhere. Cancelled or refused, it holds nothing.
+        Ask health, once a slot at the candidate's provider is taken; whether this request is its
+        target's probe.
 
         Raises:
-            ProviderBusy: no slot is free, or another request is finding out whether it works again.
+            ProviderBusy: another request is finding out whether it works again; the slot is given
+                back.
         """
-        if not self.queues.try_take(candidate.provider):
-            # An instant that has passed: refused at once, with the measured time to come back.
-            await self.queues.take(candidate.provider, tenant, until=waits_until or 0.0)
         if not self.health.admits(candidate.name):
             self.queues.give_back(candidate.provider)
             raise ProviderBusy("being probed")

@@ -49,7 +49,7 @@ class Request:
         client_request_id: str,
     ) -> None:
         self.record = pipeline.record(operation, headers, client_request_id)
-        self.interrupt = Interrupt()
+        self.interrupt = Interrupt(pipeline.loop)
         self.account: Account | None = None
         self.exposes_target = False
         self._operation = operation
@@ -100,7 +100,7 @@ class Request:
         self.record.stream = stream
         call = Call(self._operation, body, stream)
         route = self.route(caller, body["model"])
-        fallbacks = Fallbacks(self._snapshot.routes, route, call.operation, caller.may_use)
+        fallbacks: Fallbacks | None = None
         asker = Asker(self._pipeline, self.record, self.interrupt, hints, route.settings.total)
         failure: NoHealthyUpstream | ProviderError | None = None
         try:
@@ -108,6 +108,7 @@ class Request:
                 try:
                     return await self._answer_by(route, caller, call, asker)
                 except (NoHealthyUpstream, ProviderError) as error:
+                    fallbacks = fallbacks or self._fallbacks(route, caller)
                     failure, other = told_of(failure, error), fallbacks.after(error)
                 except RequestQuarantined:
                     raise
@@ -136,9 +137,12 @@ class Request:
         if route is None or not caller.may_use(model):
             raise UnknownModel
         self._serve_as(route)
-        if route.candidates and not route.offers(self._operation):
+        if route.candidates and not route.offering(self._operation):
             raise InvalidRequest(f"This model does not offer {self._operation}s.", param="model")
         return route
+
+    def _fallbacks(self, route: Route, caller: Caller) -> Fallbacks:
+        return Fallbacks(self._snapshot.routes, route, self._operation, caller.may_use)
 
     def _serve_as(self, route: Route) -> None:
         self.record.model = route.model
@@ -151,9 +155,11 @@ class Request:
             raise self._nobody(route, call)
         case = self._pipeline.quarantine.case(caller.tenant, call.body)
         account = await self._reserve(caller, route, call, queue)  # one round trip for both
-        await case.check()
+        if case.is_suspect:
+            await case.check()
         terms = Terms(
             self._pipeline.upstream,
+            asker.interrupt.task,
             call,
             asker.began,
             asker.ends_at,

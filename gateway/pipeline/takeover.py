@@ -9,7 +9,7 @@ stream ends with the error that broke it off, as if nobody had been asked.
 Hot: never; once a stream that breaks off.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -43,7 +43,7 @@ class Attempts(Protocol):
         """Whether that target has room for a retry; takes it."""
         ...
 
-    async def ask(self, candidate: Candidate, terms: Terms) -> Answer:
+    def ask(self, candidate: Candidate, terms: Terms) -> Awaitable[Answer]:
         """One attempt; the one that answers stays open."""
         ...
 

@@ -22,8 +22,11 @@ class Flag(Protocol):
 class Book(Protocol):
     """Kills, of this process or of all. Out of reach it answers from what this process knows."""
 
-    def flag(self, tenant: str) -> Flag:
-        """Ask whether a tenant has any kills at all, in the round trip that is about to begin."""
+    def flag(self, tenant: str) -> Flag | None:
+        """
+        Ask whether a tenant has any kills at all, in the round trip that is about to begin; None
+        where it is known at once that it has not.
+        """
         ...
 
     async def kills(self, tenant: str, fingerprint: str) -> int:

@@ -58,6 +58,11 @@ class Case:
         if quarantine.settings.enabled:
             self._flag = quarantine.book.flag(tenant)
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether there is anything to `check`: not where its tenant has no kills."""
+        return self._flag is not None
+
     async def check(self) -> None:
         """
         Before anything is sent.
@@ -77,7 +82,7 @@ class Case:
         Raises:
             RequestQuarantined: there is to be no other, here or anywhere.
         """
-        if self._flag is None:
+        if not self._quarantine.settings.enabled:
             return
         fingerprint = self._of_body()
         self.kills = await self._quarantine.book.add(self._tenant, fingerprint, backend)

@@ -8,7 +8,6 @@ Hot: `flag` runs once a request, and is one look-up while there are no kills.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from .book import MOST, Flag
 
@@ -17,15 +16,12 @@ TENANTS = 1024
 _Kill = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    up: bool
-
+class _Up:
     async def is_up(self) -> bool:
-        return self.up
+        return True
 
 
-_UP, _DOWN = _Known(up=True), _Known(up=False)
+_UP = _Up()
 
 
 class MemoryBook:
@@ -36,8 +32,8 @@ class MemoryBook:
         self._clock = clock
         self._tenants: OrderedDict[str, OrderedDict[_Kill, float]] = OrderedDict()
 
-    def flag(self, tenant: str) -> Flag:
-        return _UP if tenant in self._tenants and self._of(tenant) else _DOWN
+    def flag(self, tenant: str) -> Flag | None:
+        return _UP if tenant in self._tenants and self._of(tenant) else None
 
     async def kills(self, tenant: str, fingerprint: str) -> int:
         return sum(what == fingerprint for what, _ in self._of(tenant))

@@ -53,7 +53,7 @@ class SharedBook:
         self._now = now
         self._own = MemoryBook(window, clock=clock)
 
-    def flag(self, tenant: str) -> Flag:
+    def flag(self, tenant: str) -> Flag | None:
         own = self._own.flag(tenant)
         if not self._reachable():
             return own
@@ -92,7 +92,7 @@ class _Asked:
 
     __slots__ = ("_answer", "_own")
 
-    def __init__(self, answer: Future[Any], own: Flag) -> None:
+    def __init__(self, answer: Future[Any], own: Flag | None) -> None:
         self._answer = answer
         self._own = own
         answer.add_done_callback(_seen)
@@ -101,7 +101,7 @@ class _Asked:
         try:
             return bool(await self._answer)
         except RedisError:
-            return await self._own.is_up()
+            return self._own is not None and await self._own.is_up()
 
 
 def _seen(answer: Future[Any]) -> None:

@@ -12,20 +12,23 @@ Hot: `until` once a chunk; no timer is made while the limit only moves away.
 import asyncio
 from math import inf
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ..contract.errors import ProviderTimedOut
 
 
 class Deadline:
     """
-    `async with Deadline() as deadline:` in the task that waits. There is no limit until `until`
-    sets one. Instants are those of the running loop's clock, in seconds.
+    `with Deadline(task) as deadline:` in the task that waits. There is no limit until `until`
+    sets one. Instants are those of the task's loop's clock, in seconds.
     """
 
     __slots__ = ("_armed", "_at", "_cancelling", "_code", "_ended_as", "_loop", "_task", "_timer")
 
-    def __init__(self) -> None:
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self._loop = task.get_loop()
+        self._cancelling = task.cancelling()
         self._at = inf
         self._armed = inf
         self._code = ""
@@ -48,15 +51,10 @@ class Deadline:
         """Whether the limit was reached."""
         return self._ended_as is not None
 
-    async def __aenter__(self) -> Self:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._cancelling = task.cancelling()
-        self._loop = asyncio.get_running_loop()
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,

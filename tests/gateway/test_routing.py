@@ -153,7 +153,7 @@ def test_only_targets_that_speak_the_operation_are_tried(operation: Operation, n
     (route,) = Routes({"m": ModelSettings.model_validate({"targets": targets})}, providers)
 
     assert names_of(plan(route, operation, every_up, Random(1))) == names
-    assert route.offers(operation)
+    assert route.offering(operation)
 
 
 def test_an_operation_is_offered_by_those_that_are_down_too_and_by_nobody_if_none_speaks_it() -> (
@@ -163,8 +163,8 @@ def test_an_operation_is_offered_by_those_that_are_down_too_and_by_nobody_if_non
     model = ModelSettings.model_validate({"targets": [{"provider": "b", "model": "org/m"}]})
     (route,) = Routes({"m": model}, providers)
 
-    assert route.offers("chat")
-    assert not route.offers("completion")
+    assert route.offering("chat")
+    assert not route.offering("completion")
 
 
 def test_targets_of_inactive_providers_are_left_out() -> None:

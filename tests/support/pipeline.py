@@ -348,12 +348,14 @@ def pipeline_of(
     seed: int = 1,
     quarantine: bool = True,
     others: Mapping[str, Mapping[str, Any]] | None = None,
+    operations: Mapping[str, frozenset[Operation]] | None = None,
     **model: Any,
 ) -> Bench:
     """
     Made inside a running loop, whose clock it uses. `providers` holds settings for single
     providers by name, `model` those of the model `chat`, whose targets are `a/m`, `b/m` and so on,
     but for those that are `others`': models by name, with the names of their `providers`.
+    `operations` says which ones single providers speak, where that is not what their kind does.
     """
     clock = asyncio.get_running_loop().time
     named = dict(zip(ascii_lowercase, answers, strict=False))
@@ -361,6 +363,8 @@ def pipeline_of(
         {name: [each] if isinstance(each, Says) else each for name, each in named.items()}
     )
     built = {name: _provider(name, (providers or {}).get(name, {})) for name in named}
+    for name, spoken in (operations or {}).items():
+        vars(built[name])["operations"] = spoken
     theirs = {name: list(given["providers"]) for name, given in (others or {}).items()}
     taken = {name for each in theirs.values() for name in each}
     theirs["chat"] = [name for name in named if name not in taken]

@@ -225,13 +225,12 @@ async def test_the_wait_is_for_a_target_that_may_still_be_asked() -> None:
     assert bench.upstreams.asked == ["a", "b", "b"]
 
 
-async def test_the_wait_is_for_a_target_that_speaks_the_operation(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    bench = pipeline_of(GOOD, [refuses(429, retry_after="3"), GOOD])
-    route = bench.pipeline.snapshot.routes.find("chat")
-    assert route is not None
-    monkeypatch.setattr(route.candidates[0].provider, "operations", frozenset({"embedding"}))
+async def test_the_wait_is_for_a_target_that_speaks_the_operation() -> None:
+    bench = pipeline_of(
+        GOOD,
+        [refuses(429, retry_after="3"), GOOD],
+        operations={"a": frozenset({"embedding"})},
+    )
 
     await bench.ask()
 
@@ -354,8 +353,9 @@ async def test_a_target_whose_plan_was_made_before_its_probe_began_is_busy() -> 
     assert bench.health.admits("a/m")  # as another request would that planned at the same time
 
     (candidate, *_) = bench.pipeline.snapshot.routes.find("chat").candidates  # type: ignore[union-attr]
+    assert bench.pipeline.queues.try_take(candidate.provider)
     with pytest.raises(ProviderError, match="being probed"):
-        await bench.pipeline.admit(candidate, "acme")
+        bench.pipeline.admit(candidate)
 
     assert bench.pipeline.queues.taken() == 0
 
@@ -616,12 +616,8 @@ async def test_a_model_that_is_unknown_and_one_that_is_forbidden_are_told_alike(
     bench.check_nothing_is_left()
 
 
-async def test_an_operation_that_no_target_offers_is_the_requests_fault(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    bench = pipeline_of(GOOD)
-    (candidate,) = bench.pipeline.snapshot.routes.find("chat").candidates  # type: ignore[union-attr]
-    monkeypatch.setattr(type(candidate.provider), "operations", frozenset({"chat"}))
+async def test_an_operation_that_no_target_offers_is_the_requests_fault() -> None:
+    bench = pipeline_of(GOOD, operations={"a": frozenset({"chat"})})
 
     with pytest.raises(InvalidRequest) as raised:
         await bench.ask(bench.request("embedding"), stream=False, input="x")

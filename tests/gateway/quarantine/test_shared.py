@@ -13,6 +13,7 @@ from gateway.limits.redis import RedisLimiter
 from gateway.limits.settings import LimitsSettings
 from gateway.quarantine.shared import SharedBook
 from gateway.redis import Redis, open_redis
+from tests.support.kills import is_up
 from tests.support.redis_server import RedisServer
 
 Replica = Callable[..., SharedBook]
@@ -43,7 +44,7 @@ async def test_a_kill_is_known_to_every_replica_as_soon_as_it_is_written(replica
 
     await one.add("acme", "f1", "a")
 
-    assert await other.flag("acme").is_up()
+    assert await is_up(other.flag("acme"))
     assert await other.add("acme", "f1", "b") == 2
     assert await one.kills("acme", "f1") == 2
 
@@ -54,7 +55,7 @@ async def test_an_acquittal_is_so_everywhere(replica: Replica) -> None:
 
     await other.acquit("acme", "f1")
 
-    assert not await one.flag("acme").is_up()
+    assert not await is_up(one.flag("acme"))
     assert await one.kills("acme", "f1") == 0
 
 
@@ -64,7 +65,7 @@ async def test_a_flag_shares_the_round_trip_of_a_reservation(
     book = replica()
     limits = (Limit("tenant:acme", "concurrency", 9, AtOnce()),)
     await limiter.reserve("r0", "acme", limits, Ask(Amounts()))
-    await book.flag("acme").is_up()  # both scripts are known to the server from now on
+    await is_up(book.flag("acme"))  # both scripts are known to the server from now on
     before = client.round_trips
 
     flag = book.flag("acme")
@@ -92,8 +93,8 @@ async def test_without_redis_a_process_goes_by_what_it_has_seen_itself(
     await book.add("acme", "f1", "a")
     mortal.kill()
 
-    assert await book.flag("acme").is_up()
-    assert not await book.flag("beta").is_up()
+    assert await is_up(book.flag("acme"))
+    assert not await is_up(book.flag("beta"))
     assert await book.kills("acme", "f1") == 1
     assert await book.add("acme", "f1", "b") == 2
     await book.acquit("acme", "f1")
@@ -106,7 +107,7 @@ async def test_a_redis_that_is_known_to_be_away_is_not_asked(
     book = replica(reachable=False)
 
     assert await book.add("acme", "f1", "a") == 1
-    assert await book.flag("acme").is_up()
+    assert await is_up(book.flag("acme"))
     assert await book.kills("acme", "f1") == 1
     assert client.round_trips == 0
 
@@ -120,7 +121,7 @@ async def test_a_redis_that_hangs_holds_nobody_up_beyond_its_deadline(
         mortal.freeze()
         try:
             async with asyncio.timeout(10):
-                assert not await book.flag("acme").is_up()
+                assert not await is_up(book.flag("acme"))
                 assert await book.add("acme", "f1", "a") == 1
         finally:
             mortal.thaw()

@@ -13,11 +13,16 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+def deadline_of_this_task() -> Deadline:
+    task = asyncio.current_task()
+    assert task is not None
+    return Deadline(task)
+
+
 async def times_out(work) -> ProviderTimedOut:
     """What `work`, given a deadline, ends with."""
-    with pytest.raises(ProviderTimedOut) as failure:
-        async with Deadline() as deadline:
-            await work(deadline)
+    with pytest.raises(ProviderTimedOut) as failure, deadline_of_this_task() as deadline:
+        await work(deadline)
     assert deadline.expired
     return failure.value
 
@@ -32,13 +37,13 @@ async def test_a_wait_that_is_too_long_ends_under_the_code_of_its_phase():
 
 
 async def test_without_a_limit_nothing_ends_the_block():
-    async with Deadline() as deadline:
+    with deadline_of_this_task() as deadline:
         await asyncio.sleep(0.01)
     assert not deadline.expired
 
 
 async def test_a_block_that_ends_in_time_leaves_nothing_behind():
-    async with Deadline() as deadline:
+    with deadline_of_this_task() as deadline:
         deadline.until(now() + 0.01, "upstream_timeout")
     await asyncio.sleep(0.03)
     assert not deadline.expired
@@ -53,7 +58,7 @@ async def test_moving_the_limit_away_makes_no_timer():
         made.append(args[0])
         return call_at(*args, **options)
 
-    async with Deadline() as deadline:
+    with deadline_of_this_task() as deadline:
         deadline._loop = type("Loop", (), {"call_at": staticmethod(counted), "time": loop.time})()
         for _ in range(1000):
             deadline.until(now() + 30, "upstream_stalled")
@@ -61,7 +66,7 @@ async def test_moving_the_limit_away_makes_no_timer():
 
 
 async def test_a_limit_that_keeps_moving_does_not_fire():
-    async with Deadline() as deadline:
+    with deadline_of_this_task() as deadline:
         for _ in range(15):
             deadline.until(now() + 0.5, "upstream_stalled")
             await asyncio.sleep(0.05)
@@ -102,7 +107,7 @@ async def test_an_instant_in_the_past_ends_the_next_wait():
 
 async def test_another_error_passes_as_it_is():
     async def work():
-        async with Deadline() as deadline:
+        with deadline_of_this_task() as deadline:
             deadline.until(now() + 60, "upstream_timeout")
             raise ProviderDisconnected("gone")
 
@@ -125,7 +130,7 @@ async def test_after_a_timeout_the_task_is_not_cancelled():
 
 async def test_a_cancellation_from_outside_is_never_taken_for_a_timeout():
     async def work():
-        async with Deadline() as deadline:
+        with deadline_of_this_task() as deadline:
             deadline.until(now() + 60, "upstream_timeout")
             await asyncio.sleep(5)
 
@@ -141,7 +146,7 @@ async def test_where_both_cancel_in_one_turn_the_outside_wins(first):
     entered: list[Deadline] = []
 
     async def work():
-        async with Deadline() as deadline:
+        with deadline_of_this_task() as deadline:
             entered.append(deadline)
             await asyncio.sleep(5)
 
@@ -163,7 +168,7 @@ async def test_a_timeout_in_the_turn_of_the_result_is_still_a_timeout_of_the_blo
     result = asyncio.get_running_loop().create_future()
 
     async def work():
-        async with Deadline() as deadline:
+        with deadline_of_this_task() as deadline:
             entered.append(deadline)
             await result
 
@@ -180,7 +185,7 @@ async def test_a_timeout_in_the_turn_of_the_result_is_still_a_timeout_of_the_blo
 async def test_of_two_nested_limits_the_one_that_was_reached_is_named():
     async def work(total: Deadline):
         total.until(now() + 0.02, "outer")
-        async with Deadline() as phase:
+        with deadline_of_this_task() as phase:
             phase.until(now() + 60, "inner")
             await asyncio.sleep(5)
 
@@ -189,7 +194,7 @@ async def test_of_two_nested_limits_the_one_that_was_reached_is_named():
 
 async def test_of_two_nested_limits_reached_at_once_the_outer_is_named():
     async def work(total: Deadline):
-        async with Deadline() as phase:
+        with deadline_of_this_task() as phase:
             total.until(now(), "outer")
             phase.until(now(), "inner")
             await asyncio.sleep(5)
