@@ -21,6 +21,7 @@ import orjson
 from gateway.access import Key
 from tests.bench.job import Job, Measured
 from tests.bench.upstream import MODEL
+from tests.bench.upstream import upstream as upstream
 
 ROOT = Path(__file__).parent.parent.parent
 PUBLIC_MODEL = "chat-small"
@@ -82,19 +83,6 @@ def measure(job: Job) -> Measured:
     if done.returncode:
         raise NotStarted(done.stderr)
     return Measured(**orjson.loads(done.stdout))
-
-
-@contextmanager
-def upstream() -> Iterator[int]:
-    """The canned upstream; its port."""
-    command = [sys.executable, "-m", "tests.bench.upstream"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-        process.stdin.close()
 
 
 @contextmanager

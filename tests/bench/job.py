@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from tests.bench.upstream import INTERVAL
+
 Kind = Literal["whole", "streams", "latency"]
 
 
@@ -11,9 +13,10 @@ class Job:
     """
     One measurement.
 
-    `whole` keeps `connections` busy with requests, `streams` holds one stream on each, `latency`
-    asks `other_port` and `port` in turn on one connection each. Seconds are counted after `warm`
-    seconds of the same. `pid` is the process whose CPU time is read.
+    `whole` keeps `connections` busy with requests, `streams` holds one stream on each, whose events
+    come each `interval` seconds; `latency` asks `other_port` and `port` in turn on one connection
+    each. Seconds are counted after `warm` seconds of the same. `pid` is the process whose CPU time
+    is read, with that of its children.
     """
 
     kind: Kind
@@ -26,6 +29,7 @@ class Job:
     seconds: float
     body_bytes: int = 230
     other_port: int = 0
+    interval: float = INTERVAL
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Measured:
     """
     `count` requests, or events of streams, in `seconds`, for `cpu` seconds of the process.
 
-    For `latency`: milliseconds that `port` takes longer than `other_port`.
+    Milliseconds: for `latency`, what `port` takes longer than `other_port`; for `streams`, what
+    lies between an event's leaving the upstream and its being read.
     """
 
     count: int

@@ -9,10 +9,10 @@ import asyncio
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from statistics import median, quantiles
-from time import perf_counter
+from time import monotonic_ns, perf_counter
 from typing import Any, TypeVar
 
 import orjson
@@ -20,7 +20,6 @@ import uvloop
 
 from tests.bench.gauges import cpu_seconds
 from tests.bench.job import Job, Measured
-from tests.bench.upstream import INTERVAL
 
 TAIL = 0.3
 """Seconds that streams go on after the counted ones, so that none ends within them."""
@@ -28,6 +27,7 @@ PATIENCE = 10.0
 """Seconds for what is on its way to end."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_SENT = re.compile(rb'"content": ?"(\d{16})"')
 _SMALL = "In one sentence: what does a lock gate do? "
 
 
@@ -48,7 +48,7 @@ def request_bytes(job: Job, *, port: int) -> bytes:
     }
     if job.kind == "streams":
         chat["stream"] = True
-        chat["max_tokens"] = round((job.warm + job.seconds + TAIL) / INTERVAL)
+        chat["max_tokens"] = round((job.warm + job.seconds + TAIL) / job.interval)
     missing = job.body_bytes - len(orjson.dumps(chat))
     chat["messages"][1]["content"] += "x" * max(0, missing)  # type: ignore[index]  # made above
     body = orjson.dumps(chat)
@@ -104,26 +104,36 @@ class Whole(_Connection):
         end = waiting.find(b"\r\n\r\n") + 4
         if end < 4:
             return
-        length = _LENGTH.search(waiting, 0, end)
-        if not waiting.startswith(b"HTTP/1.1 200") or length is None:
+        if not waiting.startswith(b"HTTP/1.1 200"):
             self.fail(waiting[:400].decode(errors="replace"))
-        elif len(waiting) >= end + int(length[1]):
+        elif _is_whole(waiting, end):
             self._waiting = b""
             self._answered(self)
 
 
-class Stream(_Connection):
-    """Counts the events of one stream."""
+def _is_whole(answer: bytes, body: int) -> bool:
+    """Whether an answer whose body begins at `body` is there to its end."""
+    length = _LENGTH.search(answer, 0, body)
+    if length is None:  # a gateway may answer in chunks what came to it in one piece
+        return answer.endswith(b"\r\n0\r\n\r\n")
+    return len(answer) >= body + int(length[1])
 
-    def __init__(self, request: bytes) -> None:
+
+class Stream(_Connection):
+    """Counts the events of one stream; how late each is, in ms, it adds to `late`."""
+
+    def __init__(self, request: bytes, late: list[float]) -> None:
         super().__init__(request)
         self.events = 0
+        self._late = late
         self._tail = b""
 
     def data_received(self, data: bytes) -> None:
         if not self.events and not self._tail and not data.startswith(b"HTTP/1.1 200"):
             self.fail(data[:400].decode(errors="replace"))
             return
+        now = monotonic_ns() / 1000
+        self._late += [(now - int(sent)) / 1000 for sent in _SENT.findall(data)]
         self.events += data.count(b"\n\n") + (self._tail[-1:] == b"\n" == data[:1])
         self._tail = (self._tail + data)[-64:] if len(data) < 64 else data[-64:]
         if data.endswith(b"0\r\n\r\n") and self._tail.endswith(b"\r\n0\r\n\r\n"):
@@ -164,6 +174,7 @@ async def _whole(job: Job) -> Measured:
     ]
     for each in connections:
         each.ask()
+    await asyncio.sleep(job.warm)
     measured = await _count(job, lambda: count)
     going = False
     await asyncio.gather(*(each.ended for each in connections))
@@ -172,12 +183,18 @@ async def _whole(job: Job) -> Measured:
 
 async def _streams(job: Job) -> Measured:
     request = request_bytes(job, port=job.port)
-    streams = [await _connect(job.port, partial(Stream, request)) for _ in range(job.connections)]
+    late: list[float] = []
+    streams = [
+        await _connect(job.port, partial(Stream, request, late)) for _ in range(job.connections)
+    ]
     for each in streams:
         each.ask()
+    await asyncio.sleep(job.warm)
+    late.clear()
     measured = await _count(job, lambda: sum(stream.events for stream in streams))
+    counted = late.copy()
     await asyncio.gather(*(each.ended for each in streams))
-    return measured
+    return replace(measured, median_ms=median(counted), p99_ms=_p99(counted))
 
 
 async def _latency(job: Job) -> Measured:
@@ -203,13 +220,16 @@ def _added(job: Job, direct: list[float], through: list[float]) -> Measured:
         seconds=job.seconds,
         cpu=0.0,
         median_ms=median(through) - median(direct),
-        p99_ms=quantiles(through, n=100)[-1] - quantiles(direct, n=100)[-1],
+        p99_ms=_p99(through) - _p99(direct),
     )
 
 
+def _p99(times: list[float]) -> float:
+    return quantiles(times, n=100)[-1]
+
+
 async def _count(job: Job, count: Callable[[], int]) -> Measured:
-    """What happens in the counted seconds, after the warm ones."""
-    await asyncio.sleep(job.warm)
+    """What happens in the counted seconds."""
     began, cpu, before = perf_counter(), cpu_seconds(job.pid), count()
     await asyncio.sleep(job.seconds)
     return Measured(
