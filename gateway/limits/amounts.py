@@ -18,7 +18,7 @@ class Amounts(NamedTuple):
 NOTHING = Amounts()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
     """
     What a request may use at most: `fixed`, and `each` for every token of its cap.

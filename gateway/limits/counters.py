@@ -7,7 +7,7 @@ decide exactly as the Lua scripts do; all calls of one admission see the same in
 
 from typing import NamedTuple, Protocol
 
-from .model import AtOnce, Calendar, Limit, Sliding
+from .model import DAY_MS, AtOnce, Calendar, Limit, Sliding
 
 SOON = 1000
 """Milliseconds until a place may be free: an estimate, for nobody knows."""
@@ -36,7 +36,7 @@ class Counter(Protocol):
         ...
 
     def take(self, now: Instant, amount: int) -> int:
-        """Reserve; the result is where it was charged, for `settle`."""
+        """Reserve, `used` having been asked; the result is where it was charged, for `settle`."""
         ...
 
     def beside(self, now: Instant, at: int, amount: int) -> int:
@@ -59,26 +59,31 @@ class Counter(Protocol):
 class WindowCounter:
     """Amounts by sub-bucket; the buckets from `buckets` ago until now are in use."""
 
-    __slots__ = ("_amounts", "_sum", "_window")
+    __slots__ = ("_amounts", "_buckets", "_current", "_sum", "_width")
 
     def __init__(self, window: Sliding) -> None:
-        self._window = window
+        self._width, self._buckets = window.bucket_ms, window.buckets
         self._amounts: dict[int, int] = {}  # oldest first
         self._sum = 0
+        self._current = 0  # the bucket for which all others were looked at
 
     def used(self, now: Instant) -> int:
-        amounts = self._amounts
-        current = now.steady // self._window.bucket_ms
+        current = now.steady // self._width
+        if current != self._current:
+            self._move_to(current)
+        return self._sum
+
+    def _move_to(self, current: int) -> None:
+        amounts, self._current = self._amounts, current
         if amounts and next(reversed(amounts)) > current:  # written by a clock that was given up
             amounts.clear()
             self._sum = 0
-        keep = current - self._window.buckets
+        keep = current - self._buckets
         while amounts and (oldest := next(iter(amounts))) < keep:
             self._sum -= amounts.pop(oldest)
-        return self._sum
 
     def wait(self, now: Instant, excess: int) -> int:
-        width, buckets = self._window.bucket_ms, self._window.buckets
+        width, buckets = self._width, self._buckets
         for bucket, amount in self._amounts.items():
             excess -= amount
             if excess <= 0:
@@ -86,10 +91,11 @@ class WindowCounter:
         return buckets * width  # not reached: an amount never exceeds its limit
 
     def resets_in(self, now: Instant) -> int:
-        return self._window.resets_in(now.steady)
+        width = self._width
+        return (now.steady // width + self._buckets + 1) * width - now.steady
 
     def take(self, now: Instant, amount: int) -> int:
-        current = now.steady // self._window.bucket_ms
+        current = now.steady // self._width
         self._amounts[current] = self._amounts.get(current, 0) + amount
         self._sum += amount
         return current
@@ -105,12 +111,13 @@ class WindowCounter:
         if used > reserved:
             self.used(now)
             self.take(now, used - reserved)
-        else:
+        elif used < reserved:
             self._give_back(at, reserved - used)
 
     def _give_back(self, at: int, amount: int) -> None:
-        back = min(amount, self._amounts.get(at, 0))  # 0: it has left the window
-        if back:
+        held = self._amounts.get(at, 0)  # 0: it has left the window
+        if held:
+            back = min(held, amount)
             self._amounts[at] -= back
             self._sum -= back
 
@@ -126,50 +133,52 @@ class PeriodCounter:
     it began under our eyes: then `seed` tells what had been settled.
     """
 
-    __slots__ = ("_calendar", "_guessed", "_reserved", "_settled")
+    __slots__ = ("_calendar", "_day", "_ends", "_guessed", "_number", "_reserved", "_settled")
 
     def __init__(self, calendar: Calendar) -> None:
         self._calendar = calendar
         self._settled: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
         self._guessed: set[int] = set()
+        self._day = self._number = self._ends = -1  # of the period that was looked for last
 
     def is_unseeded(self, now: Instant, began: int) -> bool:
         """Whether a part of the period may have gone uncounted, counting having begun then (ms)."""
-        period = self._calendar.period(now.wall)[0]
+        period = self._period(now)
         if period in self._settled:
             return period in self._guessed
         return self._calendar.period(began)[0] >= period or period - 1 not in self._settled
 
     def settled(self, now: Instant) -> int:
         """What was settled under our eyes, as far as the period was not seeded."""
-        return self._settled.get(self._calendar.period(now.wall)[0], 0)
+        return self._settled.get(self._period(now), 0)
 
     def seed(self, now: Instant, settled: int) -> None:
         """What the ledger says of the period: all that was settled."""
-        period = self._calendar.period(now.wall)[0]
+        period = self._period(now)
         self._begin(period)
         self._settled[period] = settled
         self._guessed.discard(period)
 
     def guess(self, now: Instant) -> None:
         """Nobody can tell what was settled in this period: go on without, until somebody can."""
-        period = self._calendar.period(now.wall)[0]
+        period = self._period(now)
         self._begin(period)
         self._guessed.add(period)
 
     def used(self, now: Instant) -> int:
-        period = self._calendar.period(now.wall)[0]
+        period = self._period(now)
         return self._settled.get(period, 0) + self._reserved.get(period, 0)
 
     def wait(self, now: Instant, excess: int) -> int:
-        return self._calendar.resets_in(now.wall)
+        return self.resets_in(now)
 
     def resets_in(self, now: Instant) -> int:
-        return self._calendar.resets_in(now.wall)
+        self._period(now)
+        return self._ends - now.wall
 
     def take(self, now: Instant, amount: int) -> int:
-        period = self._calendar.period(now.wall)[0]
+        period = self._period(now)
         self._begin(period)
         self._reserved[period] += amount
         return period
@@ -188,8 +197,15 @@ class PeriodCounter:
             self._settled[at] += used
 
     def is_idle(self, now: Instant) -> bool:
-        self._forget_before(self._calendar.period(now.wall)[0] - 1)
+        self._forget_before(self._period(now) - 1)
         return not self._settled
+
+    def _period(self, now: Instant) -> int:
+        day = now.wall // DAY_MS
+        if day != self._day:
+            self._day = day
+            self._number, self._ends = self._calendar.period(now.wall)
+        return self._number
 
     def _begin(self, period: int) -> None:
         if period not in self._settled:

@@ -58,5 +58,7 @@ class Counts:
 
     def overshot(self, tokens: int, cost: int) -> None:
         """So much more was used than reserved; less than nothing counts as nothing."""
-        self.overshoot_tokens += max(0, tokens)
-        self.overshoot_cost += max(0, cost)
+        if tokens > 0:
+            self.overshoot_tokens += tokens
+        if cost > 0:
+            self.overshoot_cost += cost

@@ -45,17 +45,26 @@ def prompt_tokens(operation: Operation, body: Mapping[str, Any]) -> int:
     messages = body.get("messages")
     if operation == "chat" and isinstance(messages, list):
         tokens += MESSAGE * len(messages)
-    waiting: list[Any] = [body.get(name) for name in _TEXTS[operation]]
+    waiting = [body[name] for name in _TEXTS[operation] if name in body]
     while waiting:
         item = waiting.pop()
-        if type(item) is str and not item.startswith(_MEDIA):
-            size += utf8_size(item)
-        elif type(item) is dict and not _is_media(item):
-            size += sum(map(len, item))
-            waiting += item.values()
+        kind = type(item)
+        if kind is str:
+            if item.startswith(_MEDIA):
+                tokens += PART
+            else:
+                size += len(item) if item.isascii() else utf8_size(item)
+        elif kind is dict:
+            if "type" in item and _is_media(item):
+                tokens += PART
+            else:
+                size += len("".join(item))
+                waiting += item.values()
+        elif kind is list and not (item and isinstance(item[0], int)):
+            waiting += item
         else:
-            tokens += _other(item, waiting)
-    return max(1, tokens + -(-size // BYTES_PER_TOKEN))
+            tokens += _other(item)
+    return max(1, tokens - -size // BYTES_PER_TOKEN)
 
 
 def named_cap(operation: Operation, body: Mapping[str, Any]) -> int:
@@ -76,18 +85,11 @@ def choices(operation: Operation, body: Mapping[str, Any]) -> int:
     return wanted
 
 
-def _other(item: object, waiting: list[Any]) -> int:
-    """Tokens of what is no text and no object of texts; a list's items are left in `waiting`."""
-    match item:
-        case [int(), *_]:
-            return len(item)  # token ids
-        case list():
-            waiting += item
-            return 0
-        case dict() | str():
-            return PART
-        case _:
-            return int(item is not None)
+def _other(item: object) -> int:
+    """Tokens of what holds no text: each of a list's token ids is one, and so is a number."""
+    if isinstance(item, list):
+        return len(item)
+    return int(item is not None)
 
 
 def utf8_size(text: str) -> int:

@@ -50,6 +50,11 @@ class Limiter(Protocol):
     counts: Counts
 
     @property
+    def keeps_notes(self) -> bool:
+        """Whether reservations outlive this process, with the notes that came with them."""
+        ...
+
+    @property
     def reachable(self) -> bool:
         """Whether the store is believed to answer."""
         ...

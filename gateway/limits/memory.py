@@ -3,19 +3,22 @@ Limits kept in this process.
 
 Admission and settlement are one synchronous step each, so nothing can come between the check
 and the taking. Counters that are not in use are dropped: memory is bounded by the callers active
-within a window. Hot: `reserve` and `settle` run once a request.
+within a window.
+
+Hot: `reserve` and `settle` run once a request. The counters of a caller are looked up once and
+remembered by the identity of its limits.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from ..contract.errors import LimitsUnavailable, StoreUnavailable
 from .counters import Counter, Instant, PeriodCounter, counter_of
 from .counts import Counts
 from .limiter import Books
-from .model import Amounts, Ask, Calendar, Limit, Reservation, Standing
+from .model import Amounts, Ask, Calendar, Limit, Reservation, Standing, parts
 from .refusal import check_fits, refusal
 from .seeds import Seeds
 
@@ -24,6 +27,9 @@ AHEAD = 60_000
 
 OFTEN = 1024
 """Admissions between two searches for unused counters, at least."""
+
+REMEMBERED = 65_536
+"""Callers whose counters are remembered; beyond that all are looked up anew, which costs little."""
 
 
 def steady_ms() -> int:
@@ -34,6 +40,14 @@ def steady_ms() -> int:
 def wall_ms() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+class _Bound(NamedTuple):
+    """Limits with their counters, and those of calendar periods once more."""
+
+    limits: tuple[Limit, ...]
+    pairs: tuple[tuple[Limit, Counter], ...]
+    periods: tuple[tuple[Limit, PeriodCounter], ...]
 
 
 @dataclass(slots=True)
@@ -72,8 +86,13 @@ class MemoryLimiter:
         self._wall = wall
         self._last = Instant(0, 0)
         self._counters: dict[tuple[str, str], Counter] = {}
+        self._bound: dict[tuple[str, int], _Bound] = {}
         self._open: dict[str, _Open] = {}
         self._until_search = OFTEN
+
+    @property
+    def keeps_notes(self) -> bool:
+        return False
 
     @property
     def reachable(self) -> bool:
@@ -94,15 +113,27 @@ class MemoryLimiter:
         *,
         note: bytes = b"",
     ) -> Reservation:
-        cap = check_fits(limits, ask, self.counts)
-        now, counters = await self._look(tenant, limits)
+        now, bound = self._now(), self._counters_of(tenant, limits)
+        cap, amounts = ask.cap, ask.at(ask.cap)
+        if not self._has_room(now, bound, amounts):
+            cap = check_fits(limits, ask, self.counts)
+            now, bound = await self._look(tenant, limits)
+            if request_id not in self._open:
+                cap = self._fitting(now, bound, ask, cap)
+                amounts = ask.at(cap)
         held = self._open.get(request_id)
         if held is None:
-            cap = self._fitting(now, limits, counters, ask, cap)
-            held = self._open[request_id] = self._take(now, limits, counters, ask, cap)
-        standings = _standings(now, limits, counters)
+            self.counts.admitted += 1
+            self.counts.lowered += cap < ask.cap
+            held = self._open[request_id] = _take(now, bound, amounts, cap)
         return Reservation(
-            request_id, tenant, limits, held.amounts, held.cap, standings, admitted=now.wall
+            request_id,
+            tenant,
+            limits,
+            held.amounts,
+            held.cap,
+            _standings(now, bound),
+            admitted=now.wall,
         )
 
     async def extend(self, reservation: Reservation, amounts: Amounts) -> None:
@@ -110,23 +141,21 @@ class MemoryLimiter:
         if held is None:
             reservation.lose()
             raise LimitsUnavailable("The reservation has ended.")
-        limits = reservation.limits
         amounts = Amounts(*map(max, amounts, held.amounts))
-        check_fits(limits, Ask(amounts), self.counts)
-        now = self._now()
-        counters = [self._counter(reservation.tenant, limit) for limit in limits]
-        costs = [(limit.cost(held.amounts), limit.cost(amounts)) for limit in limits]
+        check_fits(reservation.limits, Ask(amounts), self.counts)
+        now, bound = self._now(), self._counters_of(reservation.tenant, reservation.limits)
+        costs = [(limit.cost(held.amounts), limit.cost(amounts)) for limit in bound.limits]
         refused, longest = None, -1
-        for limit, counter, at, (old, new) in zip(limits, counters, held.at, costs, strict=True):
+        for (limit, counter), at, (old, new) in zip(bound.pairs, held.at, costs, strict=True):
             excess = counter.beside(now, at, old) + new - limit.amount
             if new > old and excess > 0 and (wait := counter.wait(now, excess)) > longest:
                 refused, longest = limit, wait
         if refused is not None:
             self.counts.refused(refused.measure)
-            raise refusal(refused, longest, _standings(now, limits, counters))
+            raise refusal(refused, longest, _standings(now, bound))
         held.at = [
             counter.extend(now, at, old, new) if new > old else at
-            for counter, at, (old, new) in zip(counters, held.at, costs, strict=True)
+            for (_, counter), at, (old, new) in zip(bound.pairs, held.at, costs, strict=True)
         ]
         held.amounts = reservation.amounts = amounts
 
@@ -136,10 +165,7 @@ class MemoryLimiter:
         if held is None:
             return
         self.counts.overshot(used.tokens - held.amounts.tokens, used.cost - held.amounts.cost)
-        now = self._now()
-        for limit, at in zip(reservation.limits, held.at, strict=True):
-            counter = self._counter(reservation.tenant, limit)
-            counter.settle(now, at, limit.cost(held.amounts), limit.cost(used))
+        self._give_back(reservation, held, parts(used))
         if entry:
             self._books.outbox(entry)
 
@@ -148,14 +174,11 @@ class MemoryLimiter:
         held = self._open.pop(reservation.request_id, None)
         if held is None:
             return
-        now = self._now()
-        for limit, at in zip(reservation.limits, held.at, strict=True):
-            counter = self._counter(reservation.tenant, limit)
-            counter.settle(now, at, limit.cost(held.amounts), 0)
+        self._give_back(reservation, held, (0, 0, 0))
 
     async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Standing, ...]:
-        now, counters = await self._look(tenant, limits)
-        return _standings(now, limits, counters)
+        now, bound = await self._look(tenant, limits)
+        return _standings(now, bound)
 
     async def open(self) -> None:
         """Nothing to begin: no lease can outlive this process."""
@@ -169,28 +192,38 @@ class MemoryLimiter:
     async def __aexit__(self, *raised: object) -> None:
         await self.aclose()
 
-    async def _look(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Instant, list[Counter]]:
+    def _has_room(self, now: Instant, bound: _Bound, amounts: Amounts) -> bool:
+        """Whether so much can be taken at once: no cap to lower, nobody to ask, nothing refused."""
+        if bound.periods and self._unseeded(now, bound):
+            return False
+        taken = parts(amounts)
+        for limit, counter in bound.pairs:
+            if counter.used(now) + taken[limit.part] > limit.amount:
+                return False
+        return True
+
+    def _give_back(self, reservation: Reservation, held: _Open, used: tuple[int, int, int]) -> None:
+        now, bound = self._now(), self._counters_of(reservation.tenant, reservation.limits)
+        reserved = parts(held.amounts)
+        for (limit, counter), at in zip(bound.pairs, held.at, strict=True):
+            counter.settle(now, at, reserved[limit.part], used[limit.part])
+
+    async def _look(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Instant, _Bound]:
         """The counters, each knowing its past; nothing is awaited after they were looked up."""
-        now = self._now()
-        counters = [self._counter(tenant, limit) for limit in limits]
-        while self._seeds.wanted and (fresh := self._unseeded(now, limits, counters)):
+        now, bound = self._now(), self._counters_of(tenant, limits)
+        while fresh := self._unseeded(now, bound):
             is_known = await self._seed(now, tenant, fresh)
-            now = self._now()  # others have come and gone: look again
-            counters = [self._counter(tenant, limit) for limit in limits]
+            now, bound = self._now(), self._counters_of(tenant, limits)  # others came and went
             if not is_known:
-                for _, counter in self._unseeded(now, limits, counters):
+                for _, counter in self._unseeded(now, bound):
                     counter.guess(now)
                 break
-        return now, counters
+        return now, bound
 
-    def _unseeded(
-        self, now: Instant, limits: tuple[Limit, ...], counters: list[Counter]
-    ) -> list[tuple[Limit, PeriodCounter]]:
-        return [
-            (limit, counter)
-            for limit, counter in zip(limits, counters, strict=True)
-            if isinstance(counter, PeriodCounter) and counter.is_unseeded(now, self._began)
-        ]
+    def _unseeded(self, now: Instant, bound: _Bound) -> list[tuple[Limit, PeriodCounter]]:
+        if not self._seeds.wanted:
+            return []
+        return [each for each in bound.periods if each[1].is_unseeded(now, self._began)]
 
     async def _seed(
         self, now: Instant, tenant: str, fresh: list[tuple[Limit, PeriodCounter]]
@@ -213,18 +246,11 @@ class MemoryLimiter:
                 counter.seed(now, settled + counter.settled(now) - known)
         return True
 
-    def _fitting(
-        self,
-        now: Instant,
-        limits: tuple[Limit, ...],
-        counters: list[Counter],
-        ask: Ask,
-        cap: int,
-    ) -> int:
+    def _fitting(self, now: Instant, bound: _Bound, ask: Ask, cap: int) -> int:
         """The highest cap that all limits have room for now."""
         most = ask.at(cap)
         lowest, refused, longest = cap, None, -1
-        for limit, counter in zip(limits, counters, strict=True):
+        for limit, counter in bound.pairs:
             room = limit.amount - counter.used(now)
             excess = limit.cost(most) - room
             if excess <= 0:
@@ -238,25 +264,19 @@ class MemoryLimiter:
                 refused, longest = limit, wait
         if refused is not None:
             self.counts.refused(refused.measure)
-            raise refusal(refused, longest, _standings(now, limits, counters))
+            raise refusal(refused, longest, _standings(now, bound))
         return lowest
 
-    def _take(
-        self,
-        now: Instant,
-        limits: tuple[Limit, ...],
-        counters: list[Counter],
-        ask: Ask,
-        cap: int,
-    ) -> _Open:
-        self.counts.admitted += 1
-        self.counts.lowered += cap < ask.cap
-        amounts = ask.at(cap)
-        at = [
-            counter.take(now, limit.cost(amounts))
-            for limit, counter in zip(limits, counters, strict=True)
-        ]
-        return _Open(amounts, cap, at)
+    def _counters_of(self, tenant: str, limits: tuple[Limit, ...]) -> _Bound:
+        key = (tenant, id(limits))  # theirs alone while they are remembered
+        bound = self._bound.get(key)
+        if bound is None:
+            if len(self._bound) >= REMEMBERED:
+                self._bound.clear()
+            pairs = tuple((limit, self._counter(tenant, limit)) for limit in limits)
+            periods = tuple((x, counter) for x, counter in pairs if type(counter) is PeriodCounter)
+            bound = self._bound[key] = _Bound(limits, pairs, periods)
+        return bound
 
     def _counter(self, tenant: str, limit: Limit) -> Counter:
         key = (tenant, limit.name)
@@ -266,27 +286,26 @@ class MemoryLimiter:
         return counter
 
     def _now(self) -> Instant:
-        steady, wall = self._clock(), self._wall()
-        last = self._last
-        if steady < last.steady or wall < last.wall:
-            steady, wall = self._back(steady, wall)
-        self._last = now = Instant(steady, wall)
+        steady, wall, now = self._clock(), self._wall(), self._last
+        if steady != now.steady or wall != now.wall:
+            now = self._last = self._after(now, steady, wall)
         self._until_search -= 1
         if self._until_search <= 0:
             self._forget_idle(now)
         return now
 
-    def _back(self, steady: int, wall: int) -> tuple[int, int]:
-        """A clock ran backwards: what counts as now."""
-        last = self._last
+    def _after(self, last: Instant, steady: int, wall: int) -> Instant:
+        """What counts as now, if clocks say so: one may have run backwards."""
         if last.steady > steady + AHEAD or last.wall > wall + AHEAD:
             self.counts.clock_resets += 1
-        return _held(steady, last.steady), _held(wall, last.wall)
+        return Instant(_held(steady, last.steady), _held(wall, last.wall))
 
     def _forget_idle(self, now: Instant) -> None:
         idle = [key for key, counter in self._counters.items() if counter.is_idle(now)]
         for key in idle:
             del self._counters[key]
+        if idle:
+            self._bound.clear()
         self._until_search = max(OFTEN, len(self._counters))
 
 
@@ -295,10 +314,16 @@ def _held(now: int, last: int) -> int:
     return now if last > now + AHEAD else max(now, last)
 
 
-def _standings(
-    now: Instant, limits: tuple[Limit, ...], counters: list[Counter]
-) -> tuple[Standing, ...]:
-    return tuple(
-        Standing(limit, max(0, limit.amount - counter.used(now)), counter.resets_in(now) / 1000)
-        for limit, counter in zip(limits, counters, strict=True)
+def _take(now: Instant, bound: _Bound, amounts: Amounts, cap: int) -> _Open:
+    taken = parts(amounts)
+    return _Open(
+        amounts, cap, [counter.take(now, taken[limit.part]) for limit, counter in bound.pairs]
     )
+
+
+def _standings(now: Instant, bound: _Bound) -> tuple[Standing, ...]:
+    standings = []
+    for limit, counter in bound.pairs:
+        left = limit.amount - counter.used(now)
+        standings.append(Standing(limit, max(0, left), counter.resets_in(now) / 1000))
+    return tuple(standings)

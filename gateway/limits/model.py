@@ -22,8 +22,14 @@ from .windows import Window as Window
 Measure = Literal["requests", "tokens", "concurrency", "money"]
 OnStoreError = Literal["refuse", "allow", "local"]
 
-_PARTS: dict[Measure, int] = {"tokens": 0, "money": 1}
-"""Where `Amounts` has what a measure counts; the others count requests."""
+_PARTS: dict[Measure, int] = {"tokens": 0, "money": 1, "requests": 2, "concurrency": 2}
+"""Where `parts` has what a measure counts."""
+
+
+def parts(amounts: Amounts) -> tuple[int, int, int]:
+    """What a request of such amounts takes, by the `part` of a limit: the last counts requests."""
+    tokens, cost = amounts
+    return tokens, cost, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Limit:
 
     Money is nano-dollars. Limits of the same `name` count together, whatever their amounts.
     `on_store_error` is what holds while the store is out of reach, None for the limiter's own
-    choice.
+    choice. `part` is where `parts` has what it counts.
     """
 
     scope: str
@@ -43,24 +49,23 @@ class Limit:
     window: Window
     on_store_error: OnStoreError | None = None
     name: str = field(init=False, compare=False)
-    _part: int | None = field(init=False, compare=False, repr=False)
+    part: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", f"{self.window.name}:{self.measure}:{self.scope}")
-        object.__setattr__(self, "_part", _PARTS.get(self.measure))
+        object.__setattr__(self, "part", _PARTS[self.measure])
 
     def __hash__(self) -> int:
         return hash(self.name)  # a string keeps its hash, and limits are looked up twice a request
 
     def cost(self, amounts: Amounts) -> int:
         """What a request of such amounts takes from it."""
-        part = self._part
-        return 1 if part is None else amounts[part]
+        return parts(amounts)[self.part]
 
     def grows(self, ask: Ask) -> tuple[int, int]:
         """What a request takes whatever its cap, and what each token of the cap adds."""
-        part = self._part
-        return (1, 0) if part is None else (ask.fixed[part], ask.each[part])
+        part = self.part
+        return (ask.fixed[part], ask.each[part]) if part < len(ask.fixed) else (1, 0)
 
     def cap_within(self, ask: Ask, room: int) -> int:
         """The highest cap, no higher than was asked for, that fits into `room`; -1 if none does."""
@@ -70,7 +75,7 @@ class Limit:
         return min(ask.cap, (room - fixed) // each) if each else ask.cap
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Standing:
     """What is left of a limit after an admission; `reset` is seconds until it is wholly free."""
 

@@ -115,6 +115,10 @@ class RedisLimiter:
         self._away = Away(settings, self.counts)
 
     @property
+    def keeps_notes(self) -> bool:
+        return True
+
+    @property
     def reachable(self) -> bool:
         return not self._contact.is_open
 

@@ -354,9 +354,9 @@ SCRIPTS = (
 IN_PROCESS = (
     Mutant(
         "a window is one bucket too short",
-        "counters.WindowCounter.used",
-        "keep = current - self._window.buckets",
-        "keep = current - self._window.buckets + 1",
+        "counters.WindowCounter._move_to",
+        "keep = current - self._buckets",
+        "keep = current - self._buckets + 1",
         "q1",
     ),
     Mutant(
@@ -374,6 +374,13 @@ IN_PROCESS = (
         "q1",
     ),
     Mutant(
+        "one more than the limit is admitted at once",
+        "memory.MemoryLimiter._has_room",
+        "> limit.amount:",
+        "> limit.amount + 1:",
+        "q1",
+    ),
+    Mutant(
         "a place is not taken",
         "counters.PlaceCounter.take",
         "self._taken += amount",
@@ -384,7 +391,7 @@ IN_PROCESS = (
         "a refused request is charged",
         "memory.MemoryLimiter._fitting",
         "    if refused is not None:\n",
-        "    if refused is not None:\n        counters[0].take(now, 1)\n",
+        "    if refused is not None:\n        bound.pairs[0][1].take(now, 1)\n",
         "q4",
     ),
     Mutant(
@@ -445,9 +452,9 @@ IN_PROCESS = (
     ),
     Mutant(
         "a window is one bucket too long",
-        "counters.WindowCounter.used",
-        "keep = current - self._window.buckets",
-        "keep = current - self._window.buckets - 1",
+        "counters.WindowCounter._move_to",
+        "keep = current - self._buckets",
+        "keep = current - self._buckets - 1",
         "q12",
     ),
     Mutant(
