@@ -87,8 +87,7 @@ class Account:
 
     async def _take(self, limits: tuple[Limit, ...], ask: Ask) -> None:
         record, reckoning = self._record, self.reckoning
-        priced = self._price is not None and self._price is not FREE
-        note = note_of(record, prompt_tokens=reckoning.estimated, priced=priced)
+        note = self._note() if self._limiter.keeps_notes else b""
         reservation = await self._limiter.reserve(
             self._next_id(), self._tenant, limits, ask, note=note
         )
@@ -103,6 +102,10 @@ class Account:
         self.lowered_cap = None
         if reservation.cap < reckoning.cap:
             self.lowered_cap = reckoning.cap = reservation.cap
+
+    def _note(self) -> bytes:
+        priced = self._price is not None and self._price is not FREE
+        return note_of(self._record, prompt_tokens=self.reckoning.estimated, priced=priced)
 
     def _lost(self) -> None:
         self._interrupt(LeaseLost("The request lost its place under the concurrency limit."))

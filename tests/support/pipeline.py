@@ -43,7 +43,7 @@ from providers.vllm import VLLM
 
 KEY = Key.generate(Random(7))
 PEPPER = b"a pepper of the tests"
-HEADERS = [(b"authorization", b"Bearer " + KEY.reveal().encode())]
+HEADERS = {b"authorization": [b"Bearer " + KEY.reveal().encode()]}
 MESSAGES = [{"role": "user", "content": "Say hello."}]
 SSE = "text/event-stream; charset=utf-8"
 NEVER_OPEN = HealthSettings(
@@ -225,6 +225,10 @@ class Limiter(MemoryLimiter):
         self.reserving: Gate | None = None
         self.cancelling: Gate | None = None
         self.settling: Gate | None = None
+
+    @property
+    def keeps_notes(self) -> bool:
+        return True
 
     async def reserve(
         self,
