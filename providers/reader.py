@@ -82,6 +82,9 @@ class StreamReader(_Reader):
         if choices:
             for choice in _list(choices):
                 self._choice(choice, seen)
+            seen.plain = (
+                len(choices) == seen.pieces == 1 and usage is None and not seen.finish_reasons
+            )
 
     def _choice(self, choice: Any, seen: Seen) -> None:
         if type(choice) is not dict:

@@ -160,7 +160,9 @@ class Seen:
     text, as a stand-in for output tokens where no usage is reported; in a whole answer without
     usage it is an estimate. `finish_reasons` are those that the event brings. `done` is the
     dialect's own end marker. `translated` says that the bytes were of another dialect, so that
-    `payload` is what the client gets.
+    `payload` is what the client gets. `plain` promises that an event of one choice, in the OpenAI
+    dialect, would have said the same with any other text in the place of the only one in it: such
+    events may then be counted without being read.
     """
 
     payload: dict[str, Any] | None = None
@@ -171,6 +173,7 @@ class Seen:
     error: ProviderError | None = None
     done: bool = False
     translated: bool = False
+    plain: bool = False
 
 
 class Reader(Protocol):

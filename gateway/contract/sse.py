@@ -38,17 +38,18 @@ class Event(NamedTuple):
 class SSEDecoder:
     """Feed it what arrives; the `raw` of its events and what it holds add up to the input."""
 
-    __slots__ = ("_held", "_is_begun", "_scanned")
+    __slots__ = ("_is_begun", "_scanned", "held")
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self.held = bytearray()
+        """What has come of an event that is not whole yet."""
         self._scanned = 0
         self._is_begun = False
 
     @property
     def pending(self) -> bool:
         """Whether part of an event is held: an end of the input now cuts it off."""
-        return bool(self._held.strip(b"\r\n"))
+        return bool(self.held.strip(b"\r\n"))
 
     def feed(self, chunk: bytes) -> list[Event]:
         """
@@ -59,7 +60,7 @@ class SSEDecoder:
         """
         if (
             self._is_begun
-            and not self._held
+            and not self.held
             and chunk[-2:] == b"\n\n"
             and len(chunk) <= MAX_EVENT
             and b"\r" not in chunk
@@ -76,7 +77,7 @@ class SSEDecoder:
         return self._split(chunk)
 
     def _split(self, chunk: bytes) -> list[Event]:
-        held = self._held
+        held = self.held
         held += chunk
         events: list[Event] = []
         start = 0

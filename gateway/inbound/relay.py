@@ -77,13 +77,13 @@ class Relay:
     async def _stream(self, answer: Streamed, renamer: Renamer, headers: Headers) -> None:
         if not self.started:
             await self.begin(headers)
-        batch = answer.held
-        while not answer.rest.done:
+        send, rest, batch = self.send, answer.rest, answer.held
+        while not rest.done:
             content = _join(batch, renamer)
             batch.clear()  # while its client is behind, a stream holds what is sent and no more
             if content:
-                await self._more(content, last=False)
-            batch = await answer.rest.next()
+                await send({"type": "http.response.body", "body": content, "more_body": True})
+            batch = await rest.next(renamer.mould)
         await self._more(_join(batch, renamer), last=True)
 
     async def _start(self, status: int, headers: Headers) -> None:

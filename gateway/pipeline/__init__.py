@@ -8,6 +8,7 @@ settled and recorded however it ends.
 from .attempt import Answer, Streamed, Whole
 from .events import Piece
 from .interrupt import ON_HANG_UP, ClientHungUp, Interrupt
+from .mould import Mould, mould_of
 from .open_attempt import Hints
 from .pipeline import Pipeline, Snapshot, Tools
 from .reckoning import Tariff
@@ -24,6 +25,8 @@ __all__ = [
     "Whole",
     "Streamed",
     "Piece",
+    "Mould",
+    "mould_of",
     "Interrupt",
     "ClientHungUp",
     "ON_HANG_UP",

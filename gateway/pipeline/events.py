@@ -16,6 +16,7 @@ from typing import Protocol
 from ..contract.errors import ProviderDisconnected, ProviderError, ProviderGarbled
 from ..contract.provider import Reader, Seen, Usage
 from ..contract.sse import SSEDecoder
+from .mould import Mould
 
 READ_OUT = 1.0
 """Seconds to wait for the end of the transfer after the end of the answer."""
@@ -61,8 +62,11 @@ class Events(Protocol):
         """Whether the answer is whole, and all of it handed out."""
         ...
 
-    async def next(self) -> list[Piece]:
-        """The next events, at least one; empty once the answer is complete, else it raises."""
+    async def next(self, mould: Mould | None = None, /) -> list[Piece]:
+        """
+        The next events, at least one; empty once the answer is complete, else it raises. One that
+        fits the mould may be handed out unread, with what the mould says that it says.
+        """
         ...
 
     def unwatch(self) -> None:
@@ -124,9 +128,10 @@ class EventStream:
                 raise ProviderGarbled("no content in time", code="upstream_response_too_large")
         return held
 
-    async def next(self) -> list[Piece]:
+    async def next(self, mould: Mould | None = None, /) -> list[Piece]:
         """
-        The next events, at least one; an empty list once the answer is complete.
+        The next events, at least one; an empty list once the answer is complete. A read that is
+        one event, and fits the mould, is handed out unread.
 
         Raises:
             ProviderError: the answer ended otherwise. What came before it was handed out.
@@ -142,6 +147,14 @@ class EventStream:
             self._waited()
             if chunk is None:
                 return self._end()
+            if (
+                mould is not None
+                and self._tally.pieces < self._most
+                and not self._decoder.held
+                and mould.fits(chunk)
+            ):
+                self._tally.pieces += 1
+                return [(chunk, mould.seen)]
             self._read(chunk, pieces)
         return pieces
 

@@ -24,6 +24,7 @@ from ..contract.continuation import Continuation, Said
 from ..contract.errors import ProviderDiverged, ProviderError, Retry
 from ..contract.provider import Seen
 from .events import Events, Piece
+from .mould import Mould
 
 MAX_TEXT: Final = 1024 * 1024
 """Characters of an answer up to which it is kept to go on from."""
@@ -70,9 +71,10 @@ class ResumingStream:
         self._left = 0
         self._current.unwatch()
 
-    async def next(self) -> list[Piece]:
+    async def next(self, _: Mould | None = None, /) -> list[Piece]:
         """
-        The next events, at least one; an empty list once the answer is complete.
+        The next events, at least one; an empty list once the answer is complete. Each is read: to
+        go on from there takes what it said.
 
         Raises:
             ProviderError: the answer ended otherwise. What came before it was handed out.

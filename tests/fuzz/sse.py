@@ -56,7 +56,7 @@ def _read(pieces: list[bytes]) -> tuple[list[Event], bytes, bool]:
             events += decoder.feed(piece)
     except ProviderGarbled:
         return events, b"", True
-    held = bytes(decoder._held)
+    held = bytes(decoder.held)
     assert decoder.pending == bool(held.strip(b"\r\n"))
     return events, held, False
 

@@ -317,6 +317,26 @@ def test_packing_keeps_every_number(vector: list[float]) -> None:
     assert list(unpacked) == vector
 
 
+@pytest.mark.parametrize(
+    "choice",
+    [
+        delta({"content": "a"}),
+        delta({"role": "assistant", "content": "a"}),
+        delta({"reasoning_content": "a"}),
+        {"text": "a", "finish_reason": None},
+    ],
+)
+def test_an_event_with_one_text_and_nothing_else_is_plain(choice: Any) -> None:
+    assert read(StreamReader(NAMED), choice).plain
+    assert read(StreamReader(NAMED), choice, usage=None).plain
+
+    assert not read(StreamReader(NAMED), choice, usage={}).plain
+    assert not read(StreamReader(NAMED), {**choice, "finish_reason": "stop"}).plain
+    assert not read(StreamReader(NAMED), choice, {"text": "", "index": 1}).plain
+    assert not read(StreamReader(NAMED), delta({"content": ""})).plain
+    assert not read(StreamReader(NAMED)).plain
+
+
 def test_an_event_is_parsed_exactly_once(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = []
     loads = orjson.loads

@@ -15,7 +15,7 @@ from gateway.contract.errors import (
 from gateway.contract.provider import Seen, UpstreamRequest
 from gateway.contract.sse import SSEDecoder
 from gateway.inbound.relay import Relay
-from gateway.pipeline import Piece, Streamed, Whole
+from gateway.pipeline import Mould, Piece, Streamed, Whole
 from tests.support.application import CHAT, CHAT_PATH, bearer, exchanged, raw, running
 from tests.support.simulator import events, running_simulator
 
@@ -49,7 +49,7 @@ class Rest:
     def done(self) -> bool:
         return not self._batches and self._error is None
 
-    async def next(self) -> list[Piece]:
+    async def next(self, _: Mould | None = None, /) -> list[Piece]:
         if self._batches:
             return self._batches.pop(0)
         if self._error is not None:
