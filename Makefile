@@ -30,8 +30,9 @@ test-real: .venv/.test ## against a real inference server, which is built first 
 bench: .venv/.test ## CPU per request and per chunk, next to a bare relay
 	$(BIN)/python -m tests.bench
 
-bench-scenarios: .venv/.test ## thousands of streams at once
+bench-scenarios: .venv/.test ## thousands of streams at once; much of everything (minutes)
 	$(BIN)/python -m tests.bench.many_streams
+	$(BIN)/python -m tests.bench.growth
 
 prove-limits: .venv/.test ## a million raced attempts, and every invariant of the limits at length (minutes)
 	$(BIN)/python -m tests.proofs

@@ -1,5 +1,6 @@
 """The scenarios of the benchmark: that they run and tell figures. What they are is for `make`."""
 
+import re
 import subprocess
 import sys
 
@@ -22,6 +23,14 @@ def _told(scenario: str, *arguments: str) -> str:
 def test_many_streams_tell_how_late_events_are_and_what_a_stream_holds() -> None:
     told = _told("many_streams", "--streams", "20", "--seconds", "1")
 
-    assert "20 events, 0 missing" in told
-    assert "late        median" in told
-    assert "KB of memory" in told
+    assert "20 streams, one event each 1 s" in told
+    for figure in ("late", "each stream", "all of them"):
+        assert re.search(rf"^  {figure} +.*\d", told, re.MULTILINE), told
+
+
+def test_growth_tells_what_a_request_costs_beside_much_of_everything() -> None:
+    told = _told("growth", "--requests", "64", "--long", "640")
+
+    for extent in ("one of each", "some"):
+        assert re.search(rf"^  {extent} +\d+\.\d +\d\.\d\d$", told, re.MULTILINE), told
+    assert re.search(r"^  640 +\d+\.\d +\d+\.\d$", told, re.MULTILINE), told
