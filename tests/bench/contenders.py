@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,22 +134,58 @@ def configured_gateway(
 
 
 @contextmanager
+def foreign(
+    name: str, command: Sequence[str | Path], port: int, directory: Path, *, key: str = ""
+) -> Iterator[Contender]:
+    """
+    Somebody else's server, that its command makes listen on `port`.
+
+    Raises:
+        NotStarted: it did not; its own words say why.
+    """
+    log = directory / f"{name}.log"
+    # What it would keep in its user's home it keeps there.
+    homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(directory))
+    with _process(command, log, homes) as (process, began):
+        _wait_for_port(process, port, log)
+        took = time.perf_counter() - began
+        yield Contender(name, process.pid, port, took, key, log)
+
+
+def free_port() -> int:
+    """A port for whoever can not choose one itself; nobody else has it, with some luck."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
 def _running(
     name: str, command: list[str], log: Path, env: Mapping[str, str]
 ) -> Iterator[Contender]:
+    with _process([sys.executable, "-m", *command], log, env) as (process, began):
+        url = _announced(process, log)
+        took = time.perf_counter() - began
+        yield Contender(name, process.pid, urlsplit(url).port or 0, took)
+
+
+@contextmanager
+def _process(
+    command: Sequence[str | Path], log: Path, env: Mapping[str, str]
+) -> Iterator[tuple["subprocess.Popen[bytes]", float]]:
+    """A process, and when it began; it is ended with the block."""
     began = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            command,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
             env={**_without_settings(), **env},
         )
     try:
-        url = _announced(process, log)
-        took = time.perf_counter() - began
-        yield Contender(name, process.pid, urlsplit(url).port or 0, took)
+        yield process, began
     finally:
         process.terminate()
         try:
@@ -164,7 +200,7 @@ def _without_settings() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("LOCKGATE_", "OTEL_"))
+        if not name.startswith(("LOCKGATE_", "OTEL_", "ROLTER_"))
     }
 
 
@@ -177,11 +213,19 @@ def _announced(process: "subprocess.Popen[bytes]", log: Path) -> str:
     raise NotStarted(log.read_text(errors="replace"))
 
 
+def _wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as caller:
+            if caller.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.005)
+    raise NotStarted(log.read_text(errors="replace"))
+
+
 def _prove_features(contender: Contender) -> None:
     """A figure is worth nothing if what it should include was off."""
-    anonymous = _ask(contender, key="lg_nobody")
-    if not anonymous.startswith(b"HTTP/1.1 401"):
-        raise NotStarted(f"{contender.name} answers whoever asks: {anonymous!r}")
+    prove_it_asks_who(contender)
     answered = _ask(contender, key=contender.key)
     for header in (b"x-request-id", b"x-ratelimit-remaining-requests", b"x-ratelimit-limit-tokens"):
         if header not in answered:
@@ -192,6 +236,18 @@ def _prove_features(contender: Contender) -> None:
             return
         time.sleep(0.01)
     raise NotStarted(f"{contender.name} wrote no line for a request")
+
+
+def prove_it_asks_who(contender: Contender) -> None:
+    """
+    What answers everybody has less to do.
+
+    Raises:
+        NotStarted: it does.
+    """
+    anonymous = _ask(contender, key="lg_nobody")
+    if not anonymous.startswith(b"HTTP/1.1 401"):
+        raise NotStarted(f"{contender.name} answers whoever asks: {anonymous!r}")
 
 
 def _ask(contender: Contender, *, key: str) -> bytes:

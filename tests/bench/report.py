@@ -1,4 +1,4 @@
-"""The figures as a table: medians, their spread, and what machine they are of."""
+"""The figures as tables: medians, their spread and their ratios, and what machine they are of."""
 
 import os
 import platform
@@ -11,8 +11,8 @@ from tests.bench.contenders import Contender
 from tests.bench.gauges import resident_mb
 from tests.bench.job import Measured
 
-BARS = {"request": 300.0, "chunk": 60.0}
-"""µs of CPU that the gateway may take for each, with limits in process."""
+BESIDE = ("bare relay", "rolter", "Caddy")
+"""Those whom each is compared with."""
 
 _LIBRARIES = ("uvicorn", "uvloop", "httptools", "httpx", "pydantic", "orjson", "redis", "hiredis")
 
@@ -38,31 +38,45 @@ def machine() -> str:
     )
 
 
+def ratio(rounds: Rounds, name: str, other: str) -> float | None:
+    """
+    How many times the CPU of another one takes, None where that was not measured.
+
+    It is the median of what each round says: the two ran one after the other in it.
+    """
+    if other not in rounds:
+        return None
+    pairs = zip(rounds[name], rounds[other], strict=True)
+    return median(one.micros / another.micros for one, another in pairs)
+
+
 def table(unit: str, rounds: Rounds) -> str:
-    """µs of CPU per `unit`, for each contender, beside the first."""
-    lines = [f"{f'µs of CPU per {unit}':<30}{'median':>8}{'min':>8}{'max':>8}{'×':>7}{'per s':>9}"]
-    first: float | None = None
+    """µs of CPU per `unit`, for each contender."""
+    beside = "".join(f"{f'× {other}':>14}" for other in BESIDE)
+    lines = [f"{f'µs of CPU per {unit}':<30}{'median':>8}{'min':>8}{'max':>8}{beside}{'per s':>9}"]
     for name, measured in rounds.items():
         micros = [each.micros for each in measured]
-        middle = median(micros)
-        first = first or middle
         rate = median(each.rate for each in measured)
+        ratios = "".join(f"{_told(ratio(rounds, name, other)):>14}" for other in BESIDE)
         lines.append(
-            f"  {name:<28}{middle:>8.1f}{min(micros):>8.1f}{max(micros):>8.1f}"
-            f"{middle / first:>7.2f}{rate:>9.0f}"
+            f"  {name:<28}{median(micros):>8.1f}{min(micros):>8.1f}{max(micros):>8.1f}"
+            f"{ratios}{rate:>9.0f}"
         )
     return "\n".join(lines)
 
 
-def latency(measured: Sequence[Measured]) -> str:
-    """What one request takes longer than without the gateway."""
-    middle = median(each.median_ms for each in measured)
-    last = median(each.p99_ms for each in measured)
-    return f"ms added at 1 connection        median {middle:.2f}, p99 {last:.2f}"
+def milliseconds(what: str, rounds: Rounds) -> str:
+    """What a request takes longer, or how late a chunk is, for each contender."""
+    lines = [f"{what:<30}{'median':>8}{'p99':>8}"]
+    for name, measured in rounds.items():
+        middle = median(each.median_ms for each in measured)
+        last = median(each.p99_ms for each in measured)
+        lines.append(f"  {name:<28}{middle:>8.2f}{last:>8.2f}")
+    return "\n".join(lines)
 
 
 def starts(contenders: Iterable[Contender], resident: Mapping[str, float]) -> str:
-    """What a process costs before it does anything."""
+    """What a process costs before it does anything, and what it holds afterwards."""
     lines = [f"{'start':<30}{'s':>8}{'MB':>8}{'MB, end':>9}"]
     lines += [
         f"  {each.name:<28}{each.start_seconds:>8.2f}{resident[each.name]:>8.0f}"
@@ -72,9 +86,5 @@ def starts(contenders: Iterable[Contender], resident: Mapping[str, float]) -> st
     return "\n".join(lines)
 
 
-def over_the_bar(unit: str, measured: Sequence[Measured]) -> str | None:
-    """The line that says so, None where the figure is within its bar."""
-    middle = median(each.micros for each in measured)
-    if middle <= BARS[unit]:
-        return None
-    return f"{middle:.0f} µs per {unit} is more than {BARS[unit]:.0f} µs"
+def _told(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f}"
