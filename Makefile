@@ -5,10 +5,10 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCE := gateway providers tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-real bench bench-scenarios prove-limits chaos fuzz lock
+.PHONY: help setup run test lint test-real bench profile bench-scenarios prove-limits chaos fuzz lock
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 setup: .venv/.test ## set up everything that development needs
 
@@ -27,8 +27,12 @@ lint: .venv/.test ## style, types and the direction of imports
 test-real: .venv/.test ## against a real inference server, which is built first (minutes)
 	$(BIN)/pytest -q -m real -s --timeout 1800 tests/real
 
-bench: .venv/.test ## CPU per request and per chunk, next to a bare relay
+bench: .venv/.test ## CPU per request and per chunk, beside rolter, Caddy and nginx (5 minutes)
 	$(BIN)/python -m tests.bench
+
+profile: .venv/.test ## where the CPU of a request and of a chunk goes: tables and flame graphs
+	$(BIN)/python -m tests.bench.hot_spots requests
+	$(BIN)/python -m tests.bench.hot_spots chunks
 
 bench-scenarios: .venv/.test ## thousands of streams at once; much of everything (minutes)
 	$(BIN)/python -m tests.bench.many_streams
