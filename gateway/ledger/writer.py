@@ -18,12 +18,10 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from ..contract.errors import StoreUnavailable
 from ..store.database import Database
 from ..store.ledger import insert
-from ..store.ledger_rows import Row
+from ..store.ledger_rows import Writable
 
 BATCH = 500
 """Rows in one transaction at most."""
-AT_ONCE = 100
-"""Rows in one statement: preparing them holds the event loop for some milliseconds."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between two attempts while the database is out of reach."""
@@ -72,7 +70,7 @@ class Writer:
         """Whether the last attempt failed."""
         return self._failed > 0
 
-    async def write(self, rows: Sequence[Row]) -> None:
+    async def write(self, rows: Sequence[Writable]) -> None:
         """
         Write rows, or set them aside; the latter are counted.
 
@@ -102,7 +100,7 @@ class Writer:
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failed, 10))
         await self._sleep(self._random.uniform(longest / 2, longest))
 
-    async def _write(self, rows: Sequence[Row]) -> None:
+    async def _write(self, rows: Sequence[Writable]) -> None:
         try:
             await self._write_whole(rows)
         except StoreUnavailable as error:
@@ -114,20 +112,15 @@ class Writer:
                 raise StoreUnavailable from error
             await self._write_others(rows, error)
 
-    async def _write_whole(self, rows: Sequence[Row]) -> None:
-        new = replaced = duplicates = 0
+    async def _write_whole(self, rows: Sequence[Writable]) -> None:
         async with self._database.writing() as connection:
             self._most = max(1, len(rows) // 4)  # unless they are written
-            for i in range(0, len(rows), AT_ONCE):
-                written = await insert(connection, rows[i : i + AT_ONCE])
-                new += written.new
-                replaced += written.replaced
-                duplicates += written.duplicates
-        self.counts.new += new
-        self.counts.replaced += replaced
-        self.counts.duplicates += duplicates
+            written = await insert(connection, rows)
+        self.counts.new += written.new
+        self.counts.replaced += written.replaced
+        self.counts.duplicates += written.duplicates
 
-    async def _write_others(self, rows: Sequence[Row], error: SQLAlchemyError) -> None:
+    async def _write_others(self, rows: Sequence[Writable], error: SQLAlchemyError) -> None:
         """By halves, until what is refused is alone."""
         if len(rows) == 1:
             self.set_aside(repr(rows[0]).encode(), str(error))

@@ -2,123 +2,176 @@
 The statements that write the ledger, given to the driver with whole batches.
 
 Rows come by the thousand a second, and what SQLAlchemy does for each parameter of each row costs
-more than the database does: so values are brought here into the form that the driver takes.
+more than the database does: so statements are compiled once, and values are brought here into the
+form that the driver takes.
+
+SQLite is given many rows in one statement. Its driver lets the interpreter go for each that it
+runs, so that with a statement for each row its thread and the event loop's would wake one another
+thousands of times a second, which costs several times what the rows do.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import Self
+from datetime import UTC, datetime
+from functools import cache
+from itertools import chain
+from typing import Any
 
-from sqlalchemy import Dialect, Table
+from sqlalchemy import ARRAY, Dialect, String, Table, any_, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import ClauseElement
 
-from .ledger_rows import Row
+from .ledger_rows import Writable
 from .tables import attempts, ledger
 
-_MAKE: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
+BLOCK = 50
+"""Rows in one statement of SQLite's: while it gets their values, the event loop waits for it."""
+
+Values = tuple[object, ...]
+"""Of one row, in the order of its table's columns."""
+
 _EMPTY = "{}"
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL, and the columns that its parameters are for, in their order."""
+    """SQL that writes one row, and where it pays the same for `BLOCK` rows."""
 
     text: str
-    columns: tuple[str, ...]
+    block: str | None = None
+
+    async def write(self, connection: AsyncConnection, rows: Sequence[Values]) -> None:
+        """Write rows, which may be none."""
+        rest = 0
+        if self.block is not None and len(rows) >= BLOCK:
+            rest = len(rows) // BLOCK * BLOCK
+            blocks = [_flat(rows[i : i + BLOCK]) for i in range(0, rest, BLOCK)]
+            await connection.exec_driver_sql(self.block, blocks)
+        if rest < len(rows):
+            await connection.exec_driver_sql(self.text, list(rows[rest:]))
 
 
 @dataclass(frozen=True, slots=True)
 class Inserts:
-    """What is written, for one kind of database."""
+    """What is asked and written, for one kind of database."""
 
-    keep: Statement
-    replace: Statement
+    known: str
+    row: Statement
     attempt: Statement
-    time: Callable[[datetime], object]
-    day: Callable[[date], object]
+    ids: Callable[[Sequence[str]], object]
+    times: Callable[[datetime], tuple[object, object]]
+    """An instant in UTC and its day."""
 
-    @classmethod
-    def of(cls, dialect: Dialect) -> Self:
-        """The statements for a connection's dialect."""
-        into = _MAKE[dialect.name](ledger)
-        replacing = into.on_conflict_do_update(
-            index_elements=[ledger.c.request_id],
-            set_={c.name: into.excluded[c.name] for c in ledger.c if not c.primary_key},
-            where=ledger.c.provisional,
-        )
-        attempt = _MAKE[dialect.name](attempts).on_conflict_do_nothing()
-        is_sqlite = dialect.name == "sqlite"
-        return cls(
-            keep=_compiled(into.on_conflict_do_nothing(), dialect),
-            replace=_compiled(replacing, dialect),
-            attempt=_compiled(attempt, dialect),
-            time=_sqlite_time if is_sqlite else _as_it_is,
-            day=date.isoformat if is_sqlite else _as_it_is,
-        )
+    async def look_up(
+        self, connection: AsyncConnection, request_ids: Sequence[str]
+    ) -> dict[str, bool]:
+        """Which of them have a row, and whether it is a provisional one."""
+        found = await connection.exec_driver_sql(self.known, (self.ids(request_ids),))
+        return {each.request_id: bool(each.provisional) for each in found}
 
-    async def rows(
-        self, connection: AsyncConnection, rows: Sequence[Row], *, replace: bool
-    ) -> None:
+    async def rows(self, connection: AsyncConnection, rows: Iterable[Writable]) -> None:
         """
-        Write those that are not there yet; `replace`: or that are there provisionally.
+        Write those that are not there yet. A final one takes the place of a provisional one.
 
         Raises:
             StatementError: a row has a value that no column takes; none was written.
         """
-        if not rows:
-            return
-        statement = self.replace if replace else self.keep
         try:
-            values = [self._values(row, statement.columns) for row in rows]
+            values = [self._values(row.columns()) for row in rows]
         except (TypeError, ValueError) as error:
-            raise StatementError(str(error), statement.text, None, error) from error
-        await connection.exec_driver_sql(statement.text, values)
+            raise StatementError(str(error), self.row.text, None, error) from error
+        await self.row.write(connection, values)
 
-    async def attempts(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:
+    async def attempts(self, connection: AsyncConnection, rows: Iterable[Writable]) -> None:
         """Write their attempts, each once."""
-        columns = self.attempt.columns
-        values = []
-        for row in rows:
-            for number, each in enumerate(row.attempts, 1):
-                found = each.columns(row.request_id, number)
-                values.append(tuple([found[name] for name in columns]))
-        if values:
-            await connection.exec_driver_sql(self.attempt.text, values)
+        tried = [each for row in rows for each in row.attempt_columns()]
+        await self.attempt.write(connection, tried)
 
-    def _values(self, row: Row, columns: Sequence[str]) -> tuple[object, ...]:
-        made: dict[str, object] = {
-            "at": self.time(_utc(row.at)),
-            "day": self.day(row.day),
-            "attempts": len(row.attempts),
-            "tags": json.dumps(dict(row.tags)) if row.tags else _EMPTY,
-        }
-        return tuple([made[name] if name in made else getattr(row, name) for name in columns])
+    def _values(self, columns: tuple[Any, ...]) -> Values:
+        at, tags = columns[1], columns[-1]
+        told = json.dumps(dict(tags)) if tags else _EMPTY
+        return (columns[0], *self.times(_utc(at)), *columns[2:-1], told)
 
 
-def _compiled(statement: sqlite.Insert | postgresql.Insert, dialect: Dialect) -> Statement:
-    compiled = statement.compile(dialect=dialect)
-    order = compiled.positiontup
-    assert order is not None, "both drivers number their parameters"
-    return Statement(str(compiled), tuple(order))
+@cache
+def inserts_for(dialect: str) -> Inserts:
+    """Those for `sqlite` or `postgresql`."""
+    return _for_sqlite() if dialect == "sqlite" else _for_postgresql()
+
+
+def _for_sqlite() -> Inserts:
+    dialect = sqlite.aiosqlite.dialect()
+    given = func.json_each(bindparam("ids", type_=String)).table_valued("value")
+    known = _known.where(ledger.c.request_id.in_(select(given.c.value)))
+    row, attempt = _statements(sqlite.insert)
+    return Inserts(
+        known=_compiled(known, dialect),
+        row=_in_blocks(_compiled(row, dialect)),
+        attempt=_in_blocks(_compiled(attempt, dialect)),
+        ids=json.dumps,
+        times=_sqlite_times,
+    )
+
+
+def _for_postgresql() -> Inserts:
+    dialect = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]  # has none there
+    given = bindparam("ids", type_=ARRAY(String))
+    row, attempt = _statements(postgresql.insert)
+    return Inserts(
+        known=_compiled(_known.where(ledger.c.request_id == any_(given)), dialect),
+        row=Statement(_compiled(row, dialect)),
+        attempt=Statement(_compiled(attempt, dialect)),
+        ids=list,
+        times=_postgresql_times,
+    )
+
+
+_known = select(ledger.c.request_id, ledger.c.provisional)
+
+
+def _statements(
+    insert: Callable[[Table], sqlite.Insert | postgresql.Insert],
+) -> tuple[sqlite.Insert | postgresql.Insert, sqlite.Insert | postgresql.Insert]:
+    into = insert(ledger)
+    row = into.on_conflict_do_update(
+        index_elements=[ledger.c.request_id],
+        set_={c.name: into.excluded[c.name] for c in ledger.c if not c.primary_key},
+        where=ledger.c.provisional & ~into.excluded.provisional,
+    )
+    return row, insert(attempts).on_conflict_do_nothing()
+
+
+def _compiled(statement: ClauseElement, dialect: Dialect) -> str:
+    return str(statement.compile(dialect=dialect))
+
+
+def _in_blocks(text: str) -> Statement:
+    begin = text.index("VALUES ") + len("VALUES ")
+    end = text.index(")", begin) + 1
+    many = ", ".join([text[begin:end]] * BLOCK)
+    return Statement(text, text[:begin] + many + text[end:])
+
+
+def _flat(rows: Iterable[Values]) -> Values:
+    return tuple(chain.from_iterable(rows))
 
 
 def _utc(instant: datetime) -> datetime:
+    if instant.tzinfo is UTC:
+        return instant
     if instant.tzinfo is None:
         raise ValueError("a time without its offset from UTC")
     return instant.astimezone(UTC)
 
 
-def _sqlite_time(instant: datetime) -> str:
-    """As SQLAlchemy's own type for SQLite writes it."""
-    return instant.strftime("%Y-%m-%d %H:%M:%S.%f")
+def _sqlite_times(instant: datetime) -> tuple[object, object]:
+    """As SQLAlchemy's own types for SQLite write them."""
+    text = instant.isoformat(" ", "microseconds")
+    return text[:26], text[:10]
 
 
-def _as_it_is(value: object) -> object:
-    return value
+def _postgresql_times(instant: datetime) -> tuple[object, object]:
+    return instant, instant.date()

@@ -5,7 +5,7 @@ A request has one row however often it is written, by however many processes at 
 takes the place of a provisional one, never the other way round, and its attempts come with it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -14,8 +14,8 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .inserts import Inserts
-from .ledger_rows import AttemptRow, Row
+from .inserts import inserts_for
+from .ledger_rows import AttemptRow, Row, Writable
 from .tables import attempts, ledger
 
 _COLUMNS = [column.name for column in ledger.c if column.name not in {"day", "attempts"}]
@@ -80,7 +80,7 @@ def tag(name: str) -> ColumnElement[str | None]:
     return value
 
 
-async def insert(connection: AsyncConnection, rows: Iterable[Row]) -> Written:
+async def insert(connection: AsyncConnection, rows: Iterable[Writable]) -> Written:
     """
     Write rows, each once, within the caller's transaction. Best some hundreds at a time.
 
@@ -91,16 +91,20 @@ async def insert(connection: AsyncConnection, rows: Iterable[Row]) -> Written:
         IntegrityError, DataError: a row is not to be written; nothing of the transaction is.
     """
     batch = _once_each(rows)
-    known = await _known(connection, [row.request_id for row in batch])
-    new = [row for row in batch if row.request_id not in known]
-    # A final row takes the place of a provisional one, also of one that another process is writing.
-    replacing = [row for row in batch if not row.provisional and known.get(row.request_id, True)]
-    inserts = Inserts.of(connection.dialect)
-    await inserts.rows(connection, replacing, replace=True)
-    await inserts.rows(connection, [row for row in new if row.provisional], replace=False)
-    await inserts.attempts(connection, replacing)
-    replaced = len(replacing) - sum(not row.provisional for row in new)
-    return Written(len(new), replaced, len(batch) - len(new) - replaced)
+    if not batch:
+        return Written(0, 0, 0)
+    inserts = inserts_for(connection.dialect.name)
+    # Of those that have a row, whether it is a provisional one.
+    known = await inserts.look_up(connection, [row.request_id for row in batch])
+    wanted = [
+        row
+        for row in batch
+        if (stored := known.get(row.request_id)) is None or (stored and not row.provisional)
+    ]
+    await inserts.rows(connection, wanted)
+    await inserts.attempts(connection, [row for row in wanted if not row.provisional])
+    new = len(batch) - len(known)
+    return Written(new, len(wanted) - new, len(batch) - len(wanted))
 
 
 async def rows(
@@ -138,14 +142,14 @@ async def prune(connection: AsyncConnection, before: date, limit: int) -> int:
     return len(found)
 
 
-def _once_each(rows: Iterable[Row]) -> list[Row]:
+def _once_each(rows: Iterable[Writable]) -> list[Writable]:
     """
     One row for each request, the first final one if there is any.
 
     In the order of their ids: two processes that write the same rows then wait for each other,
     where in any other order each could hold what the other needs.
     """
-    best: dict[str, Row] = {}
+    best: dict[str, Writable] = {}
     for row in rows:
         known = best.get(row.request_id)
         if known is None or (known.provisional and not row.provisional):
@@ -153,17 +157,8 @@ def _once_each(rows: Iterable[Row]) -> list[Row]:
     return [best[request_id] for request_id in sorted(best)]
 
 
-async def _known(connection: AsyncConnection, request_ids: Sequence[str]) -> dict[str, bool]:
-    """Which of them have a row, and whether it is a provisional one."""
-    if not request_ids:
-        return {}
-    wanted = select(ledger.c.request_id, ledger.c.provisional)
-    found = await connection.execute(wanted.where(ledger.c.request_id.in_(request_ids)))
-    return {each.request_id: each.provisional for each in found}
-
-
 async def _attempts_of(
-    connection: AsyncConnection, request_ids: Sequence[str]
+    connection: AsyncConnection, request_ids: list[str]
 ) -> dict[str, tuple[AttemptRow, ...]]:
     if not request_ids:
         return {}

@@ -2,16 +2,19 @@
 What the ledger keeps of one request, as its tables have it.
 
 Every text fits its column and holds nothing that a database refuses, and every number can be
-added up for years without passing 64 bits: what is a `Row` can be written.
+added up for years without passing 64 bits: what is `Writable` can be written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from datetime import UTC, date
-from typing import Annotated, Any
+from operator import attrgetter
+from typing import Annotated, Any, Protocol
 
 from pydantic import AwareDatetime, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+from .tables import attempts, ledger
 
 MAX_TOKENS = 2**40
 """Of one kind in one request; whoever reports more is not believed."""
@@ -35,6 +38,38 @@ Milliseconds = Annotated[int, Field(ge=0, le=MAX_MS)]
 Status = Annotated[int, Field(ge=0, le=999)]
 
 
+COLUMNS = tuple(column.name for column in ledger.c if column.name != "day")
+"""What a row is written with, in this order; `attempts` is how many there were."""
+ATTEMPT_COLUMNS = tuple(column.name for column in attempts.c)
+
+_attempts = COLUMNS.index("attempts")
+_before_attempts = attrgetter(*COLUMNS[:_attempts])
+_after_attempts = attrgetter(*COLUMNS[_attempts + 1 :])
+_of_attempt = attrgetter(*ATTEMPT_COLUMNS[2:])
+
+
+class Writable(Protocol):
+    """What can be written, whatever holds it."""
+
+    @property
+    def request_id(self) -> str:
+        """What there is one row of."""
+        ...
+
+    @property
+    def provisional(self) -> bool:
+        """Whether a final row may take its place."""
+        ...
+
+    def columns(self) -> tuple[Any, ...]:
+        """What `COLUMNS` names; the time is an aware datetime, the tags are a mapping."""
+        ...
+
+    def attempt_columns(self) -> Iterable[tuple[Any, ...]]:
+        """What `ATTEMPT_COLUMNS` names, of each of its attempts; numbers begin at 1."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
     """
@@ -50,21 +85,6 @@ class AttemptRow:
     duration_ms: Milliseconds = 0
     cost: Cost = 0
     served_model: Text200 | None = None
-
-    def columns(self, request_id: str, number: int) -> dict[str, Any]:
-        """For the table `attempts`; numbers begin at 1."""
-        return {
-            "request_id": request_id,
-            "number": number,
-            "target": self.target,
-            "provider": self.provider,
-            "model": self.model,
-            "served_model": self.served_model,
-            "status": self.status,
-            "error": self.error,
-            "duration_ms": self.duration_ms,
-            "cost": self.cost,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="ignore"))
@@ -107,3 +127,12 @@ class Row:
     def day(self) -> date:
         """In UTC: the day whose budgets it is part of."""
         return self.at.astimezone(UTC).date()
+
+    def columns(self) -> tuple[Any, ...]:
+        """See `Writable`."""
+        return (*_before_attempts(self), len(self.attempts), *_after_attempts(self))
+
+    def attempt_columns(self) -> Iterable[tuple[Any, ...]]:
+        """See `Writable`."""
+        for number, each in enumerate(self.attempts, 1):
+            yield (self.request_id, number, *_of_attempt(each))
