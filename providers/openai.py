@@ -106,6 +106,7 @@ class Compatible(Provider[C]):
         key = settings.api_key.get_secret_value()
         is_openai = self.is_openai
         self._refusals = Refusals([key, settings.base_url, urlsplit(settings.base_url).netloc])
+        self._named = self._refusals.of_event
         self._headers = self._header_pairs(key)
         self._urls = {each: settings.base_url + PATHS[each] for each in self.operations}
         self._drops = is_openai if settings.drop_params is None else settings.drop_params
@@ -142,10 +143,9 @@ class Compatible(Provider[C]):
 
     def reader(self, operation: Operation, body: Body, *, stream: bool) -> Reader:
         """A fresh reader for one answer."""
-        named = self._refusals.of_event
         if operation == "embedding":
-            return EmbeddingReader(named, as_base64=body.get("encoding_format") == "base64")
-        return StreamReader(named) if stream else WholeReader(named)
+            return EmbeddingReader(self._named, as_base64=body.get("encoding_format") == "base64")
+        return StreamReader(self._named) if stream else WholeReader(self._named)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Name what a refusal means."""
@@ -181,9 +181,11 @@ class Compatible(Provider[C]):
             if out.get("max_tokens") is None and most is not None:
                 out["max_tokens"] = most
             return
-        caps = (out.pop("max_tokens", None), out.pop("max_completion_tokens", None))
-        given = [cap for cap in caps if cap is not None]
-        cap = min(given) if given else most
+        cap, other = out.pop("max_tokens", None), out.pop("max_completion_tokens", None)
+        if cap is None:
+            cap = most if other is None else other
+        elif other is not None:
+            cap = min(cap, other)
         if cap is not None:
             out[self._max_tokens_field] = cap
 

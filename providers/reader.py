@@ -180,20 +180,17 @@ def usage_of(usage: Any, tier: Any = None) -> Usage | None:
         completion = total - prompt  # embeddings have no tokens of their own
     if not (_is_count(prompt) and _is_count(completion)):
         return None
-    of_prompt, of_completion = (
-        usage.get("prompt_tokens_details"),
-        usage.get("completion_tokens_details"),
-    )
-    return Usage(
-        prompt,
-        completion,
-        cached=_part(of_prompt, "cached_tokens", prompt),
-        reasoning=_part(of_completion, "reasoning_tokens", completion),
-        cache_written=max(_part(of_prompt, name, prompt) for name in _CACHE_WRITES),
-        audio_prompt=_part(of_prompt, "audio_tokens", prompt),
-        audio_completion=_part(of_completion, "audio_tokens", completion),
-        service_tier=tier if type(tier) is str and tier != "default" else "",
-    )
+    found = Usage(prompt, completion)
+    if details := usage.get("prompt_tokens_details"):
+        found.cached = _part(details, "cached_tokens", prompt)
+        found.cache_written = max(_part(details, name, prompt) for name in _CACHE_WRITES)
+        found.audio_prompt = _part(details, "audio_tokens", prompt)
+    if details := usage.get("completion_tokens_details"):
+        found.reasoning = _part(details, "reasoning_tokens", completion)
+        found.audio_completion = _part(details, "audio_tokens", completion)
+    if type(tier) is str and tier != "default":
+        found.service_tier = tier
+    return found
 
 
 def packed(vector: list[Any]) -> str:

@@ -24,6 +24,7 @@ _GUIDED: Final = {
     "guided_grammar": "grammar",
     "guided_whitespace_pattern": "whitespace_pattern",
 }
+_OLD_NAMES: Final = frozenset(_GUIDED)
 
 
 class VLLMSettings(CompatibleSettings):
@@ -66,6 +67,8 @@ def _continuous(options: dict[str, Any] | None) -> dict[str, Any]:
 
 def _rename_guided(out: dict[str, Any]) -> None:
     """Old names of structured outputs become one object; what the client wrote there wins."""
+    if _OLD_NAMES.isdisjoint(out):
+        return
     old = {name: out.pop(name) for name in _GUIDED if name in out}
     wanted = {_GUIDED[name]: value for name, value in old.items() if value is not None}
     given = out.get("structured_outputs") or {}

@@ -108,7 +108,7 @@ class Target:
         return f"{self.provider}/{self.model}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UpstreamRequest:
     """
     One POST to an upstream, ready to send.
@@ -124,7 +124,7 @@ class UpstreamRequest:
     injected_usage: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
     """
     Tokens that an upstream reports.

@@ -20,7 +20,7 @@ from ..pipeline import Mould, mould_of
 PATIENCE = 8
 """Events that the mould does not fit until another is made: some hosts tell the time in each."""
 
-_MODEL = re.compile(rb'[{,]\s*"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
 
 
 class Renamer:
@@ -125,7 +125,7 @@ def _span(data: bytes) -> tuple[int, int] | None:
     found = _MODEL.search(data)
     if found is None:
         return None
-    before = data[: found.start() + 1]
-    if before.count(b"{") != 1 or b"[" in before:
+    before = data[: found.start()].rstrip()
+    if before[-1:] not in (b"{", b",") or before.count(b"{") != 1 or b"[" in before:
         return None
     return found.span(1)
