@@ -1,7 +1,9 @@
 """The only place that opens sockets to providers: connections, deadlines, and names of errors."""
 
-from .client import Upstream, UpstreamAnswer
+from .answer import UpstreamAnswer
+from .client import Upstream
 from .deadline import Deadline
-from .transport import RelayTransport, UpstreamSettings
+from .settings import UpstreamSettings
+from .transport import RelayTransport
 
 __all__ = ["Deadline", "RelayTransport", "Upstream", "UpstreamAnswer", "UpstreamSettings"]

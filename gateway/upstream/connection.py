@@ -11,7 +11,8 @@ At most `HIGH_WATER` + `READ_SIZE` bytes of body wait here for a slow reader, wh
 them at once: the socket is not read beyond that.
 
 Hot: one `buffer_updated` a read of the socket, one `on_body` a chunk of the wire, one future a
-wait. All connections of a pool read into one buffer, which is parsed before the next read.
+wait; whoever wants the rest of a body is not woken for a part of it. All connections of a pool read
+into one buffer, which is parsed before the next read.
 """
 
 import asyncio
@@ -86,6 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pieces: list[bytes] = []
         self._waiting_bytes = 0
         self._reading = True
+        self._is_patient = False
         self._barren_bytes = 0  # since the last piece of body
         self._head_bytes = 0
         self._informational = 0
@@ -124,27 +126,31 @@ class Connection(asyncio.BufferedProtocol):
         self.exchanges += 1
         if self._error is None:
             self._expect(bodiless=bodiless)
-            await self._write(head, body)
+            if not self.is_open:
+                self._over(None)
+            elif len(body) <= WRITE_SIZE:
+                self._transport.write(head + body)
+                self._sent = True
+            else:
+                await self._write(head, body)
         while not self._head_complete:
             if self._error is not None:
                 raise self._error
-            await self._change()
+            await self.news()
 
-    async def receive(self) -> bytes:
+    def take(self) -> bytes | None:
         """
-        Take all of the body that has come, waiting for the first byte; empty at its end.
+        All of the body that has come, None if nothing has, empty at its end.
 
         Raises:
             httpx.ReadError: the connection ended before the body did.
             httpx.RemoteProtocolError: the framing of the body is broken.
         """
-        while not self._pieces:
+        pieces = self._pieces
+        if not pieces:
             if self._error is not None:
                 raise self._error
-            if self._complete:
-                return b""
-            await self._change()
-        pieces = self._pieces
+            return b"" if self._complete else None
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self._waiting_bytes = 0
@@ -154,6 +160,18 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.resume_reading()
         return data
 
+    def news(self) -> asyncio.Future[None]:
+        """For the next thing that happens here. One may wait at a time."""
+        self._is_patient = False
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
+
+    def rest(self) -> asyncio.Future[None]:
+        """For the end of the body, or as much of it as may wait here."""
+        waiter = self.news()
+        self._is_patient = True
+        return waiter
+
     def close(self) -> None:
         """End the connection at once; what was not yet sent is dropped."""
         if self._open:
@@ -161,34 +179,22 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     async def _write(self, head: bytes, body: bytes) -> None:
-        if not self.is_open:
-            self._over(None)
-            return
-        if len(body) <= WRITE_SIZE:
-            self._transport.write(head + body)
-            self._sent = True
-            return
         self._transport.write(head)
         view = memoryview(body)
         for start in range(0, len(view), WRITE_SIZE):
             while not self._writable and not self._head_complete and self._error is None:
-                await self._change()
+                await self.news()
             if self._head_complete or self._error is not None or not self.is_open:
                 return
             self._transport.write(view[start : start + WRITE_SIZE])
         self._sent = True
 
-    async def _change(self) -> None:
-        waiter = self._waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-
     def _wake(self) -> None:
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():  # whoever waited may have been cancelled
+                waiter.set_result(None)
 
     # For the transport
 
@@ -226,7 +232,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._waiting_bytes > HIGH_WATER and self._reading and not self._complete:
             self._reading = False
             self._transport.pause_reading()
-        self._wake()
+        if not self._is_patient or self._complete or not self._reading:
+            self._wake()
 
     def eof_received(self) -> None:
         # Whatever is still unsent helps nobody: an orderly close would wait for it.

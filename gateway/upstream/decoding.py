@@ -8,10 +8,11 @@ encodings there is no decoder here.
 """
 
 import zlib
-from collections.abc import AsyncIterator
-from typing import Any, Self
+from collections.abc import Awaitable
+from typing import Any
 
 from ..contract.errors import ProviderGarbled
+from .exchange import Body
 
 PIECE = 64 * 1024
 """Bytes that are unpacked at once."""
@@ -45,10 +46,10 @@ def encoding_of(header: str) -> str:
 
 
 class Decoded:
-    """The bytes that `chunks` were before; `encoding` is `gzip` or `deflate`."""
+    """What a body was before it was packed; `encoding` is `gzip` or `deflate`."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], encoding: str) -> None:
-        self._chunks = chunks
+    def __init__(self, body: Body, encoding: str) -> None:
+        self._body = body
         self._encoding = encoding
         self._inflate: Any = None
         self._packed = b""
@@ -56,11 +57,10 @@ class Decoded:
         self._read = 0
         self._made = 0
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
+    def take(self) -> bytes | None:
         """
+        The next piece; None if more must come first, empty at the end.
+
         Raises:
             ProviderGarbled: it is not what it says, ends too early, or is a bomb.
         """
@@ -68,14 +68,25 @@ class Decoded:
             while self._packed or self._has_more:
                 if piece := self._unpack():
                     return piece
-            try:
-                self._packed = await anext(self._chunks)
-            except StopAsyncIteration:
-                if self._inflate is not None and not self._inflate.eof:
-                    raise ProviderGarbled(
-                        "the body ended within its compression", code="upstream_truncated"
-                    ) from None
-                raise
+            packed = self._body.take()
+            if not packed:
+                return self._end() if packed is not None else None
+            self._packed = packed
+
+    def news(self) -> Awaitable[object]:
+        """For when there is something to take."""
+        return self._body.news()
+
+    def rest(self) -> Awaitable[object]:
+        """For when there is as much to take as may wait."""
+        return self._body.rest()
+
+    def _end(self) -> bytes:
+        if self._inflate is not None and not self._inflate.eof:
+            raise ProviderGarbled(
+                "the body ended within its compression", code="upstream_truncated"
+            )
+        return b""
 
     def _unpack(self) -> bytes:
         """The next piece; empty if more must come first."""

@@ -8,8 +8,8 @@ along those that have been idle for longer. While anyone waits there is neither 
 nor a free slot: both go to the longest waiter first, and a waiter that is cancelled passes on what
 it was given.
 
-Hot: `take` and `give_back` are dictionary operations where a warm connection is at hand; one
-timer a pool closes idle connections.
+Hot: `take_warm` and `give_back` are dictionary operations; one timer a pool closes idle
+connections.
 """
 
 import asyncio
@@ -74,6 +74,22 @@ class Pool:
         """Requests that wait for a slot."""
         return len(self._waiters)
 
+    def take_warm(self) -> Connection | None:
+        """
+        Take the connection that was used last, if one is ready; who has none may `take` one.
+
+        The caller owes one `give_back` for it.
+        """
+        now = self._clock()
+        while self._idle:
+            connection, _ = self._idle.popitem()
+            if self._is_fresh(connection, now):
+                connection.taken_at = now
+                self._busy.add(connection)
+                return connection
+            connection.close()
+        return None
+
     async def take(self, *, connect_timeout: float, pool_timeout: float) -> Connection:
         """
         Take the connection that was used last, or a new one, waiting for a slot if need be.
@@ -86,7 +102,7 @@ class Pool:
         """
         if self._closed:
             raise httpx.ConnectError("the pool is closed")
-        connection = self._warmest()
+        connection = self.take_warm()
         if connection is not None:
             return connection
         if self.open < self._max_connections:
@@ -148,17 +164,6 @@ class Pool:
         while (waiter := self._next_waiter()) is not None:
             waiter.set_exception(httpx.ConnectError("the pool is closed"))
         await asyncio.sleep(0)  # sockets are closed by the loop's next turn
-
-    def _warmest(self) -> Connection | None:
-        now = self._clock()
-        while self._idle:
-            connection, _ = self._idle.popitem()
-            if self._is_fresh(connection, now):
-                connection.taken_at = now
-                self._busy.add(connection)
-                return connection
-            connection.close()
-        return None
 
     def _is_fresh(self, connection: Connection, now: float) -> bool:
         return (

@@ -1,81 +1,59 @@
 """
-What stands behind `httpx.AsyncBaseTransport`: requests in, connections out.
+Our own engine: requests in, connections out, HTTP/1.1 and nothing between.
 
-The seam is httpx's, so that `httpx.MockTransport` can take this one's place; nothing else of
-httpx's client is used. No redirect is followed, no proxy is taken from the environment,
-certificates are verified. A kept-alive connection that dies before a single byte of the answer
-is replaced by a new one and the request is sent again, once, which is why bodies are bytes:
-whoever asked never sees that race.
+No redirect is followed, no proxy is taken from the environment, certificates are verified. A
+kept-alive connection that dies before a single byte of the answer is replaced by a new one and the
+request is sent again, once, which is why bodies are bytes: whoever asked never sees that race.
 
-Hot: `handle_async_request` once an attempt, `_Body.__anext__` once a chunk.
+Requests come by `exchange`, whose heads are prepared once a target, and from those who speak
+httpx's language by `handle_async_request`.
+
+Hot: `exchange` once an attempt, `_Lent.take` once a chunk.
 """
 
 import asyncio
-import re
 import ssl
 import time
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from random import Random
-from typing import Self
+from typing import NamedTuple
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field
 
+from ..contract.provider import UpstreamRequest
+from . import heads
 from .connection import READ_SIZE, Connection
 from .dialler import Dialler, Origin
+from .exchange import IDENTITY, Header, Outgoing
 from .pool import Lost, Pool
 from .resolver import Resolver
+from .seam import parsed
+from .settings import UpstreamSettings
+
+MAX_ROUTES = 1024
+"""Prepared requests that are kept; there is about one a target and operation."""
 
 _PORTS = {b"http": 80, b"https": 443}
-_OWN = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive"))
-_LINE = re.compile(rb"[A-Z]+ [\x21-\x7e]+ HTTP/1\.1")
 _EMPTY_BODY_HAS_LENGTH = frozenset(("POST", "PUT", "PATCH"))
 
+_Key = tuple[str, tuple[Header, ...], bool]
+"""What makes a route: URL, the headers that all its requests carry, and whether it is public."""
 
-class UpstreamSettings(BaseModel):
-    """How connections to upstreams are made and kept."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Route(NamedTuple):
+    """What the requests of a target have in common: their head's beginning, and where they go."""
 
-    connect_timeout: float = Field(
-        default=5.0, gt=0, description="Seconds for name resolution, TCP and TLS together."
-    )
-    resolve_timeout: float = Field(
-        default=2.0, gt=0, description="Seconds of them for name resolution."
-    )
-    resolve_stale: float = Field(
-        default=300.0,
-        ge=0,
-        description="Seconds that the last good addresses of a name are used while it can not be "
-        "resolved.",
-    )
-    pool_timeout: float = Field(
-        default=5.0, gt=0, description="Seconds to wait for a connection while all are in use."
-    )
-    idle_timeout: float = Field(
-        default=60.0, gt=0, description="Seconds that an unused connection is kept."
-    )
-    max_age: float = Field(
-        default=300.0, gt=0, description="Seconds after which a connection is not used again."
-    )
-    max_connections: int = Field(
-        default=1000, gt=0, description="Connections open at once to one scheme, host and port."
-    )
-    ca_file: Path | None = Field(
-        default=None,
-        description="PEM file of certificate authorities to trust beside the public ones.",
-    )
+    head: bytes
+    pool: Pool
 
 
 class RelayTransport(httpx.AsyncBaseTransport):
     """
     Sends requests over one pool per origin.
 
-    `request.extensions["timeout"]` may hold `connect` and `pool` in seconds, else the
-    settings' hold; `extensions["public"]` says that the host's addresses must belong to the
-    public internet, and `extensions["sent"]` afterwards whether anything went out. `context`
-    replaces the TLS settings made from `ca_file`, `dialler` how connections are opened. To be used
-    in one running loop.
+    `context` replaces the TLS settings made from `ca_file`, `dialler` how connections are opened.
+    To be used in one running loop.
 
     Raises:
         OSError, ssl.SSLError: `ca_file` cannot be read.
@@ -92,6 +70,7 @@ class RelayTransport(httpx.AsyncBaseTransport):
         self._context = context if context is not None else _verifying(settings.ca_file)
         self._dialler = dialler if dialler is not None else _dialler(settings)
         self._pools: dict[tuple[bytes, bytes, int | None, bool], Pool] = {}
+        self._routes: dict[_Key, _Route] = {}
         self._closed = False
 
     @property
@@ -109,11 +88,9 @@ class RelayTransport(httpx.AsyncBaseTransport):
         """Requests that wait for a connection."""
         return sum(pool.waiting for pool in self._pools.values())
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    def exchange(self, outgoing: Outgoing) -> Awaitable["_Lent"]:
         """
-        Send once, and return as soon as the head of the answer is there.
-
-        The response's `stream` must be closed; that frees the connection.
+        Send once, for the head of the answer.
 
         Raises:
             httpx.LocalProtocolError, httpx.UnsupportedProtocol: it cannot be sent as it is.
@@ -121,38 +98,81 @@ class RelayTransport(httpx.AsyncBaseTransport):
             httpx.ReadError: the connection ended before an answer.
             httpx.RemoteProtocolError: the answer is not HTTP/1.1.
         """
-        request.extensions["sent"] = False
-        body = await _content(request)
-        head = _head(request, len(body))
-        pool = self._pool(request.url, public=request.extensions.get("public", False))
-        timeout = request.extensions.get("timeout", {})
-        connect_timeout = timeout.get("connect") or self._settings.connect_timeout
-        connection = await pool.take(
-            connect_timeout=connect_timeout,
-            pool_timeout=timeout.get("pool") or self._settings.pool_timeout,
+        request = outgoing.request
+        key = (request.url, request.headers, outgoing.public)
+        route = self._routes.get(key)
+        if route is None:
+            route = self._prepare(key)
+        end = heads.end(len(request.content))
+        head = b"".join((route.head, heads.fields(outgoing.more), end))
+        return self._exchange(outgoing, route.pool, head)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """
+        Send once, for the head of the answer, whose `stream` must be closed.
+
+        `request.extensions` may hold `timeout`, of which `connect` counts, and `public`: the
+        host's addresses must belong to the public internet.
+
+        Raises:
+            httpx.HTTPError: as `exchange`.
+        """
+        content = await request.aread()
+        has_length = content or request.method in _EMPTY_BODY_HAS_LENGTH
+        head = heads.beginning(request.method, request.url, request.headers.raw)
+        head += heads.end(len(content)) if has_length else b"\r\n"
+        outgoing = Outgoing(
+            UpstreamRequest(str(request.url), (), content),
+            public=request.extensions.get("public", False),
+            more=(),
+            connect_timeout=request.extensions.get("timeout", {}).get("connect"),
         )
-        bodiless = request.method == "HEAD"
-        request.extensions["sent"] = True
-        try:
-            try:
-                await connection.exchange(head, body, bodiless=bodiless)
-            except httpx.ReadError:
-                if connection.exchanges == 1 or connection.answered:
-                    raise
-                connection = await pool.replace(connection, connect_timeout=connect_timeout)
-                await connection.exchange(head, body, bodiless=bodiless)
-            return httpx.Response(
-                connection.status, headers=connection.headers, stream=_Body(pool, connection)
-            )
-        except BaseException:
-            pool.give_back(connection)  # not clean: closed at once
-            raise
+        pool = self._pool(request.url, public=outgoing.public)
+        lent = await self._exchange(outgoing, pool, head, bodiless=request.method == "HEAD")
+        return httpx.Response(lent.status, headers=lent.headers, stream=_Stream(lent))
 
     async def aclose(self) -> None:
         """Close all connections, those in use too. May be repeated."""
         self._closed = True
         for pool in self._pools.values():
             await pool.aclose()
+
+    async def _exchange(
+        self, outgoing: Outgoing, pool: Pool, head: bytes, *, bodiless: bool = False
+    ) -> "_Lent":
+        content = outgoing.request.content
+        connection = pool.take_warm()
+        if connection is None:
+            connection = await pool.take(
+                connect_timeout=outgoing.connect_timeout or self._settings.connect_timeout,
+                pool_timeout=self._settings.pool_timeout,
+            )
+        outgoing.sent = True
+        try:
+            try:
+                await connection.exchange(head, content, bodiless=bodiless)
+            except httpx.ReadError:
+                if connection.exchanges == 1 or connection.answered:
+                    raise
+                connection = await pool.replace(
+                    connection,
+                    connect_timeout=outgoing.connect_timeout or self._settings.connect_timeout,
+                )
+                await connection.exchange(head, content, bodiless=bodiless)
+        except BaseException:
+            pool.give_back(connection)  # not clean: closed at once
+            raise
+        return _Lent(pool, connection)
+
+    def _prepare(self, key: _Key) -> _Route:
+        url, headers, public = key
+        address = parsed(url)
+        head = heads.beginning("POST", address, (IDENTITY, *headers))
+        route = _Route(head, self._pool(address, public=public))
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
+        self._routes[key] = route
+        return route
 
     def _pool(self, url: httpx.URL, *, public: bool) -> Pool:
         # A connection whose address nobody checked is not for those that want it checked.
@@ -185,60 +205,57 @@ class RelayTransport(httpx.AsyncBaseTransport):
         )
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of one answer; its end, or `aclose`, gives the connection back."""
+class _Lent:
+    """The answer on a connection; its end, or `aclose`, gives the connection back."""
+
+    __slots__ = ("_connection", "_pool", "headers", "status")
 
     def __init__(self, pool: Pool, connection: Connection) -> None:
+        self.status = connection.status
+        self.headers = connection.headers
         self._pool = pool
         self._connection: Connection | None = connection
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
+    def take(self) -> bytes | None:
         if self._connection is None:
-            raise StopAsyncIteration
-        data = await self._connection.receive()
-        if data:
-            return data
-        await self.aclose()
-        raise StopAsyncIteration
+            return b""
+        data = self._connection.take()
+        if data == b"":
+            self._give_back()
+        return data
+
+    def news(self) -> Awaitable[None]:
+        assert self._connection is not None, "what has ended has no news"
+        return self._connection.news()
+
+    def rest(self) -> Awaitable[None]:
+        assert self._connection is not None, "what has ended has no rest"
+        return self._connection.rest()
 
     async def aclose(self) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.give_back(connection)
 
 
-async def _content(request: httpx.Request) -> bytes:
-    stream = request.stream
-    if isinstance(stream, httpx.SyncByteStream):  # it is there, and needs no waiting for
-        return b"".join(stream)
-    return await request.aread()
+class _Stream(httpx.AsyncByteStream):
+    """A body as httpx knows them."""
 
+    def __init__(self, lent: _Lent) -> None:
+        self._lent = lent
 
-def _head(request: httpx.Request, length: int) -> bytes:
-    """The request line and headers; framing is ours, whatever the caller's headers say."""
-    line = b"%s %s HTTP/1.1" % (request.method.encode(), request.url.raw_path)
-    if _LINE.fullmatch(line) is None:
-        raise httpx.LocalProtocolError("a method or path that cannot be sent")
-    lines = [line]
-    has_host = False
-    for name, value in request.headers.raw:
-        lower = name.lower()
-        if lower in _OWN:
-            continue
-        has_host = has_host or lower == b"host"
-        lines.append(b"%s: %s" % (name, value))
-    if not has_host:
-        lines.append(b"host: %s" % request.url.netloc)
-    if length or request.method in _EMPTY_BODY_HAS_LENGTH:
-        lines.append(b"content-length: %d" % length)
-    head = b"\r\n".join(lines)
-    breaks = len(lines) - 1
-    if head.count(b"\r") != breaks or head.count(b"\n") != breaks or b"\0" in head:
-        raise httpx.LocalProtocolError("a header with a line break or NUL in it")
-    return head + b"\r\n\r\n"
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (data := self._lent.take()) != b"":
+            if data is None:
+                await self._lent.news()
+            else:
+                yield data
+
+    async def aclose(self) -> None:
+        await self._lent.aclose()
 
 
 def _dialler(settings: UpstreamSettings) -> Dialler:

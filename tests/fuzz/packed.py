@@ -3,12 +3,13 @@
 import asyncio
 import gzip
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from unittest.mock import patch
 
 from gateway.contract.errors import ProviderGarbled
 from gateway.upstream.decoding import PIECE, Decoded, encoding_of
 from tests.fuzz.cuts import cut, salted
+from tests.support.arriving import Arriving
 
 ALLOWANCE = 4096
 """Bytes that may come of any body here, so that small inputs can be bombs."""
@@ -58,14 +59,13 @@ async def _unpacked(pieces: Sequence[bytes], encoding: str) -> bytes | None:
     """All of it; None where it is none."""
     made = []
     try:
-        async for piece in Decoded(_each(pieces), encoding):
-            assert 0 < len(piece) <= PIECE
+        decoded = Decoded(Arriving(pieces), encoding)
+        while (piece := decoded.take()) != b"":
+            if piece is None:
+                await decoded.news()
+                continue
+            assert len(piece) <= PIECE
             made.append(piece)
     except ProviderGarbled:
         return None
     return b"".join(made)
-
-
-async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece

@@ -109,8 +109,11 @@ async def _ask(connection: Connection) -> _Result:
     try:
         await connection.exchange(_HEAD, b"{}")
         result = _Result("", connection.status, (*connection.headers,))
-        while piece := await connection.receive():
-            result = result._replace(body=result.body + piece)
+        while (piece := connection.take()) != b"":
+            if piece is None:
+                await connection.news()
+            else:
+                result = result._replace(body=result.body + piece)
     except (httpx.ReadError, httpx.RemoteProtocolError) as error:
         return result._replace(error=type(error).__name__)
     return result

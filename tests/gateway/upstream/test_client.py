@@ -1,7 +1,9 @@
 import asyncio
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,9 +19,10 @@ from gateway.contract.errors import (
     ProviderUnreachable,
 )
 from gateway.contract.provider import UpstreamRequest
-from gateway.upstream import RelayTransport, Upstream, UpstreamSettings
-from gateway.upstream.client import MAX_URLS
+from gateway.upstream import RelayTransport, Upstream, UpstreamSettings, heads
 from gateway.upstream.dialler import AddressBlocked
+from gateway.upstream.heads import beginning
+from gateway.upstream.seam import MAX_URLS, Adapted
 from tests.support import faulty
 
 Chat = Callable[..., UpstreamRequest]
@@ -270,13 +273,82 @@ async def test_a_url_is_parsed_once_and_the_memory_of_urls_is_bounded(chat: Chat
         return httpx.Response(200, content=b"{}")
 
     upstream = Upstream(httpx.MockTransport(answers), UpstreamSettings())
+    adapted = upstream._transport
+    assert isinstance(adapted, Adapted)
     for number in range(MAX_URLS + 10):
         await read(upstream, chat(f"http://a{number}"))
     assert len(seen) == MAX_URLS + 10
-    assert len(upstream._urls) <= MAX_URLS
-    before = dict(upstream._urls)
+    assert len(adapted._urls) <= MAX_URLS
+    before = dict(adapted._urls)
     await read(upstream, chat(f"http://a{MAX_URLS + 9}"))
-    assert upstream._urls == before
+    assert adapted._urls == before
+
+
+async def test_what_the_requests_of_a_target_share_is_prepared_once_and_its_memory_is_bounded(
+    upstream: Upstream,
+    transport: RelayTransport,
+    chat: Chat,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    prepared = 0
+
+    def counted(*parts: Any) -> bytes:
+        nonlocal prepared
+        prepared += 1
+        return beginning(*parts)
+
+    monkeypatch.setattr(heads, "beginning", counted)
+    monkeypatch.setattr("gateway.upstream.transport.MAX_ROUTES", 2)
+    async with faulty.serving(faulty.replying(faulty.response(b"{}"))) as server:
+        for number in range(9):
+            request = chat(server.origin, b'{"n": %d}' % number)
+            more = ((b"x-request-id", b"%d" % number),)
+            async with upstream.send(request, public=False, headers=more) as answer:
+                await answer.read(9)
+        assert prepared == 1
+        assert [each.body for each in server.requests] == [b'{"n": %d}' % n for n in range(9)]
+        assert [each.headers["x-request-id"] for each in server.requests] == [*"012345678"]
+        for number in range(9):
+            await read(upstream, replace(chat(server.origin), headers=((b"a", b"%d" % number),)))
+            assert len(transport._routes) <= 2
+        assert [each.headers["a"] for each in server.requests[9:]] == [*"012345678"]
+        assert server.accepted == 1
+
+
+@pytest.mark.parametrize("bad", [b"a\r\nx-evil: 1", b"a\nb", b"a\rb", b"a\0b"])
+async def test_48_no_header_is_more_than_a_line(upstream: Upstream, chat: Chat, bad: bytes):
+    async with faulty.serving(faulty.hanging) as server:
+        request = chat(server.origin)
+        for header in ((bad, b"x"), (b"x", bad)):
+            with pytest.raises(ProviderUnreachable):
+                async with upstream.send(request, public=False, headers=(header,)):
+                    pytest.fail("it was sent")
+            with pytest.raises(ProviderUnreachable):
+                await read(upstream, replace(request, headers=(header,)))
+        assert server.accepted == 0
+
+
+async def test_framing_is_ours_whatever_headers_say(upstream: Upstream, chat: Chat):
+    theirs = ((b"Transfer-Encoding", b"chunked"), (b"content-length", b"99"))
+    async with faulty.serving(faulty.replying(faulty.response(b"{}"))) as server:
+        request = replace(chat(server.origin), headers=theirs)
+        async with upstream.send(request, public=False, headers=theirs) as answer:
+            assert await answer.read(9) == b"{}"
+    assert server.requests[0].headers["content-length"] == "14"
+    assert "transfer-encoding" not in server.requests[0].headers
+
+
+async def test_it_is_known_whether_anything_was_sent(upstream: Upstream, chat: Chat):
+    async with faulty.serving(faulty.cutting(b"")) as server:
+        for origin, sent in (
+            (server.origin, True),
+            (f"http://127.0.0.1:{faulty.refusing_port()}", False),
+        ):
+            sending = upstream.send(chat(origin), public=False)
+            assert not sending.sent
+            with pytest.raises(ProviderError):
+                await sending.__aenter__()
+            assert sending.sent is sent
 
 
 async def test_respx_may_stand_where_the_sockets_are(chat: Chat):

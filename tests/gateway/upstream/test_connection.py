@@ -36,9 +36,15 @@ async def connected(script: faulty.Script) -> AsyncIterator[Connection]:
             await server.until_live(0)
 
 
+async def received(connection: Connection) -> bytes:
+    while (data := connection.take()) is None:
+        await connection.news()
+    return data
+
+
 async def whole(connection: Connection) -> bytes:
     pieces = []
-    while piece := await connection.receive():
+    while piece := await received(connection):
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -282,9 +288,9 @@ async def test_40_a_reader_that_stops_stops_the_upstream():
         await asyncio.sleep(0.2)
         stopped_at = sent
         assert stopped_at < 400
-        assert len(await connection.receive()) <= HIGH_WATER + READ_SIZE
+        assert len(await received(connection)) <= HIGH_WATER + READ_SIZE
         size = 0
-        while piece := await connection.receive():
+        while piece := await received(connection):
             assert len(piece) <= HIGH_WATER + READ_SIZE
             size += len(piece)
         assert connection.is_clean
@@ -298,8 +304,46 @@ async def test_many_tiny_chunks_are_charged_for_what_they_cost():
     await task
     feed(connection, faulty.chunk(b"a") * 2000)
     assert transport.paused
-    assert await connection.receive() == b"a" * 2000
+    assert await received(connection) == b"a" * 2000
     assert not transport.paused
+
+
+async def test_whoever_wants_the_whole_body_is_woken_once_however_many_reads_it_takes():
+    connection, _ = unwired()
+    task = asyncio.get_running_loop().create_task(connection.exchange(HEAD, b"{}"))
+    await asyncio.sleep(0)
+    feed(connection, b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+    await task
+    assert connection.take() is None
+    whole = connection.rest()
+    for _ in range(9):
+        feed(connection, b"a" * 100)
+        assert not whole.done()
+    feed(connection, b"a" * 100)
+    assert whole.done()
+    assert connection.take() == b"a" * 1000
+    assert connection.is_clean
+
+
+async def test_whoever_wants_a_whole_body_is_woken_for_as_much_as_may_wait_and_for_its_failure():
+    connection, wire = unwired()
+    task = asyncio.get_running_loop().create_task(connection.exchange(HEAD, b"{}"))
+    await asyncio.sleep(0)
+    feed(connection, faulty.chunked_head())
+    await task
+    much = connection.rest()
+    feed(connection, faulty.chunk(bytes(HIGH_WATER - 100)))
+    assert not much.done()
+    feed(connection, faulty.chunk(bytes(1000)))
+    assert much.done()
+    assert wire.paused
+    assert connection.take() == bytes(HIGH_WATER + 900)
+    assert not wire.paused
+    more = connection.rest()
+    feed(connection, b"zz")
+    assert more.done()
+    with pytest.raises(httpx.RemoteProtocolError):
+        connection.take()
 
 
 async def test_whoever_waits_may_be_cancelled_and_the_connection_is_not_clean():

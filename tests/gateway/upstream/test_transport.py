@@ -173,12 +173,11 @@ async def test_a_connect_that_takes_too_long_is_named_and_frees_its_slot(
 
 
 async def test_a_wait_for_a_connection_is_bounded():
-    transport = RelayTransport(UpstreamSettings(max_connections=1))
+    transport = RelayTransport(UpstreamSettings(max_connections=1, pool_timeout=0.01))
     async with faulty.serving(faulty.replying(faulty.response(b"hello"))) as server:
         held = await transport.handle_async_request(post(server.origin))
-        request = post(server.origin, extensions={"timeout": {"pool": 0.01}})
         with pytest.raises(httpx.PoolTimeout):
-            await ask(transport, request)
+            await ask(transport, post(server.origin))
         await held.stream.aclose()
         assert (transport.open, transport.waiting) == (0, 0)
         await transport.aclose()

@@ -29,6 +29,7 @@ from gateway.wiring import bounds
 from providers.reader import StreamReader
 from providers.refusal import Refusals
 from tests.fuzz.response import exchanged
+from tests.support.arriving import Arriving
 from tests.support.wire import Seen, Wire, statuses
 
 ALL = [*bounds.REQUESTS, *bounds.ANSWERS, *bounds.OTHERS]
@@ -201,7 +202,7 @@ async def _arriving(*chunks: bytes) -> AsyncIterator[bytes]:
 
 def reads(most: int) -> Callable[[int], bool]:
     def is_read(size: int) -> bool:
-        answer = UpstreamAnswer(200, {}, _arriving(b"a" * size))
+        answer = UpstreamAnswer(Arriving([b"a" * size]))
         return not refused(lambda: asyncio.run(answer.read(most)))
 
     return is_read

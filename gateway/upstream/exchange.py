@@ -1,0 +1,95 @@
+"""
+What passes between those who ask and a transport: one request out, its answer in.
+
+A body is taken where it is there (`take`) and waited for only where it is not (`news`, `rest`),
+so that a chunk costs one coroutine however many layers it comes through. A transport's errors are
+httpx's; names for them are `naming`'s.
+"""
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from ..contract.provider import UpstreamRequest
+
+Header = tuple[bytes, bytes]
+
+IDENTITY: Header = (b"accept-encoding", b"identity")
+"""Every request carries it: nobody here wants a body packed."""
+
+
+class Outgoing:
+    """
+    One POST on its way. `more` are headers beside the request's own; a `connect_timeout` of None,
+    else in seconds, is the settings'. `sent` is the transport's to say: whether anything may have
+    gone out.
+    """
+
+    __slots__ = ("connect_timeout", "more", "public", "request", "sent")
+
+    def __init__(
+        self,
+        request: UpstreamRequest,
+        *,
+        public: bool,
+        more: tuple[Header, ...],
+        connect_timeout: float | None,
+    ) -> None:
+        self.request = request
+        self.public = public
+        self.more = more
+        self.connect_timeout = connect_timeout
+        self.sent = False
+
+
+class Body(Protocol):
+    """A body as it comes."""
+
+    def take(self) -> bytes | None:
+        """
+        What has come of it; None if nothing has, empty at its end.
+
+        Raises:
+            httpx.HTTPError: it does not go on, and what came before was taken.
+            ProviderGarbled: what came makes no sense.
+        """
+        ...
+
+    def news(self) -> Awaitable[object]:
+        """For when there is something to take. Only after `take` had nothing."""
+        ...
+
+    def rest(self) -> Awaitable[object]:
+        """Like `news`, but rather when all is there, or as much as may wait."""
+        ...
+
+
+class Exchange(Body, Protocol):
+    """
+    An answer whose head is there. It owns a connection until its body ends, or `aclose`.
+
+    Header names are in lower case, a repeated header comes repeatedly.
+    """
+
+    status: int
+    headers: list[Header]
+
+    async def aclose(self) -> None:
+        """Free the connection: it is not used again unless the body has ended. May be repeated."""
+        ...
+
+
+class Transport(Protocol):
+    """What sends requests."""
+
+    def exchange(self, outgoing: Outgoing) -> Awaitable[Exchange]:
+        """
+        Send once, for the head of the answer. `outgoing.sent` is set even if it fails.
+
+        Raises:
+            httpx.HTTPError: there is no answer.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection, those in use too."""
+        ...
