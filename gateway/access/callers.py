@@ -11,13 +11,14 @@ right, and not for an address from which too many of those were wrong.
 Hot: `Access.caller` runs once a request; with a key that is in memory it never waits.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Protocol
 
 from ..contract.errors import GatewayError, InvalidKey, PermissionDenied, TooManyFailures
+from ..contract.head import Head
 from .failures import Failures
 from .headers import credential
 from .key import Key
@@ -132,12 +133,12 @@ class Access:
 
     async def caller(
         self,
-        headers: Iterable[tuple[bytes, bytes]],
+        head: Head,
         client: str | None = None,
         scope: Scope = "inference",
     ) -> Caller:
         """
-        The caller whose key is in the raw ASGI headers. `client` is the address that it came from.
+        The caller whose key a request carries. `client` is the address that it came from.
 
         Raises:
             InvalidKey: no key, or one that is malformed, unknown, expired or disabled.
@@ -146,7 +147,7 @@ class Access:
             StoreUnavailable: nobody knows whether there is such a key.
             TooManyFailures: the key is not in memory, and looked up no more for this address.
         """
-        text = credential(headers)
+        text = credential(head)
         key = Key.parse(text) if text is not None else None
         if key is None:
             raise InvalidKey

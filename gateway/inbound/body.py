@@ -9,11 +9,11 @@ Hot: once a request; a body that is there whole costs no look at the clock.
 """
 
 import asyncio
-from collections.abc import Iterable
 
 from starlette.types import Receive
 
 from ..contract.errors import BodyTooLarge, BodyTooSlow, InvalidRequest, UnsupportedMediaType
+from ..contract.head import Head
 from ..pipeline import ClientHungUp, Interrupt
 
 MAX_DIGITS = 18
@@ -24,7 +24,7 @@ GRACE = 10.0
 
 async def read_body(
     receive: Receive,
-    headers: Iterable[tuple[bytes, bytes]],
+    head: Head,
     interrupt: Interrupt,
     *,
     max_body: int,
@@ -42,7 +42,7 @@ async def read_body(
         InvalidRequest: it announces a length that is no number.
         ClientHungUp: the client left before it was complete.
     """
-    check_announced(headers, max_body)
+    check_announced(head, max_body)
     piece, more = await _next(receive, interrupt, patience)
     size = len(piece)
     if not more and size <= max_body:
@@ -61,17 +61,17 @@ async def read_body(
     return b"".join(pieces)
 
 
-def check_announced(headers: Iterable[tuple[bytes, bytes]], max_body: int) -> None:
+def check_announced(head: Head, max_body: int) -> None:
     """
     What a request's headers say of its body.
 
     Raises:
         GatewayError: it will not be read.
     """
-    for name, value in headers:
-        if name == b"content-length":
-            _check_length(value, max_body)
-        if name == b"content-encoding" and value.lower() != b"identity":
+    for length in head.get(b"content-length", ()):
+        _check_length(length, max_body)
+    for coding in head.get(b"content-encoding", ()):
+        if coding.lower() != b"identity":
             raise UnsupportedMediaType("The body must not be compressed.")
 
 

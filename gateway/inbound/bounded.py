@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from ..contract.errors import GatewayError
+from ..contract.head import head_of
 from .body import GRACE, check_announced, too_large, too_slow
 from .settings import HttpSettings
 
@@ -60,7 +61,7 @@ class BoundedReceive:
 
     async def _bounded(self, graced: float) -> Message:
         if self._headers is not None:
-            check_announced(self._headers, self._max)
+            check_announced(head_of(self._headers), self._max)
             self._headers = None
         try:
             async with asyncio.timeout(self._http.body_timeout):

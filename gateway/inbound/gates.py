@@ -1,6 +1,5 @@
 """The gates of the data plane and of operations: by a key, and by an operator's token."""
 
-from collections.abc import Iterable
 from hmac import compare_digest
 from typing import Protocol
 
@@ -9,6 +8,7 @@ from pydantic import SecretStr
 
 from ..access import Caller, Scope
 from ..contract.errors import InvalidKey
+from ..contract.head import Head, head_of
 from ..gates import Gate
 from .addresses import ClientAddresses
 
@@ -16,9 +16,7 @@ from .addresses import ClientAddresses
 class Keys(Protocol):
     """Who tells a caller by its key."""
 
-    async def caller(
-        self, headers: Iterable[tuple[bytes, bytes]], client: str | None, scope: Scope
-    ) -> Caller:
+    async def caller(self, head: Head, client: str | None, scope: Scope) -> Caller:
         """As `Access.caller`."""
         ...
 
@@ -48,7 +46,8 @@ class CallerGate(Gate):
             TooManyFailures: too many wrong keys came from there.
         """
         scope = request.scope
-        return await self._keys.caller(scope["headers"], self._addresses(scope), self._scope)
+        head = head_of(scope["headers"])
+        return await self._keys.caller(head, self._addresses(scope), self._scope)
 
 
 class OperatorGate(Gate):

@@ -5,13 +5,13 @@ asked already.
 A hint only ever takes away: time that nobody would wait, attempts that the client makes itself.
 One that makes no sense is none.
 
-Hot: one pass over the header names of every request; the rest only where a hint is there.
+Hot: three look-ups a request; the rest only where a hint is there.
 """
 
 import re
-from collections.abc import Iterable
 from math import inf
 
+from ..contract.head import Head
 from ..pipeline import Hints
 
 MAX_REPEATS = 100
@@ -24,12 +24,14 @@ _COUNT = re.compile(rb"[0-9]{1,9}")
 _NONE = Hints()
 
 
-def hints_of(headers: Iterable[tuple[bytes, bytes]]) -> Hints:
-    """The hints in raw ASGI headers."""
+def hints_of(head: Head) -> Hints:
+    """The hints of a request: the least patience, the last count."""
     patience, repeats = inf, 0
-    for name, value in headers:
-        if name in _PATIENCE and _SECONDS.fullmatch(value):
-            patience = min(patience, float(value) or inf)
-        elif name == _REPEATS and _COUNT.fullmatch(value):
+    for name in _PATIENCE:
+        for value in head.get(name, ()):
+            if _SECONDS.fullmatch(value):
+                patience = min(patience, float(value) or inf)
+    for value in head.get(_REPEATS, ()):
+        if _COUNT.fullmatch(value):
             repeats = min(int(value), MAX_REPEATS)
     return _NONE if patience == inf and not repeats else Hints(patience, repeats)

@@ -7,8 +7,7 @@ its body is read. Whatever happens, the client gets exactly one outcome.
 Hot: `Inference.__call__` runs once a request.
 """
 
-import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -25,11 +24,13 @@ from ..contract.errors import (
     ProviderError,
     ProviderRejected,
 )
+from ..contract.head import Head, head_of
 from ..idempotency import Claim, Idempotency, Kept
 from ..limits import ratelimit_headers
 from ..pipeline import Answer, ClientHungUp, Hints, Pipeline, Request
 from .addresses import ClientAddresses
 from .body import read_body
+from .client_id import client_id_of
 from .errors import Headers, error_headers
 from .hang_up import watch
 from .hints import hints_of
@@ -37,17 +38,13 @@ from .hops import hops_of
 from .keepalive import Keepalive
 from .parse import parse
 from .relay import Relay
-from .replay import FINAL, KEY_HEADER, Copy, Once, check_key, replay
+from .replay import FINAL, Copy, Once, check_key, key_of, replay
 from .routes import InferenceRoute
 from .settings import HttpSettings
 from .tags import tags_of
 
 MAX_HEADER = 1024
 """Characters of a name that a header repeats."""
-
-_CLIENT_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
-_CLIENT_ID_HEADER = b"x-client-request-id"
-_TAKEN = frozenset({_CLIENT_ID_HEADER, b"x-request-id", KEY_HEADER})
 
 _log = structlog.stdlib.get_logger("lockgate.inbound")
 
@@ -70,13 +67,12 @@ class Inference:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; returns when its last byte is out, or its client gone."""
-        headers = scope["headers"]
-        client_id, key = _taken(headers)
-        request = Request(self._pipeline, self._route.operation, headers, client_id)
+        head = head_of(scope["headers"])
+        request = Request(self._pipeline, self._route.operation, head, client_id_of(head))
         relay = Relay(send)
         try:
             async with request:
-                await self._answer(request, scope, receive, relay, key)
+                await self._answer(request, head, scope, receive, relay)
         except (GatewayError, ProviderError) as error:
             await relay.error(error, error_headers(error) + _headers(request))
         except ClientHungUp:
@@ -86,24 +82,24 @@ class Inference:
             await relay.error(InternalError(), error_headers(InternalError()) + _headers(request))
 
     async def _answer(
-        self, request: Request, scope: Scope, receive: Receive, relay: Relay, key: bytes | None
+        self, request: Request, head: Head, scope: Scope, receive: Receive, relay: Relay
     ) -> None:
-        headers = scope["headers"]
-        request.record.hops = hops_of(headers)
-        caller = await request.identify(headers, self._addresses(scope))
+        request.record.hops = hops_of(head)
+        caller = await request.identify(head, self._addresses(scope))
+        key = key_of(head)
         if key is not None:
             check_key(key)
         content = await read_body(
             receive,
-            headers,
+            head,
             request.interrupt,
             max_body=self._settings.max_body,
             patience=self._settings.body_timeout,
             min_rate=self._settings.min_body_rate,
         )
         body = self._parse(content)
-        request.record.tags = tags_of(headers)
-        hints = hints_of(headers)
+        request.record.tags = tags_of(head)
+        hints = hints_of(head)
         with watch(scope, receive, request.interrupt):
             if key is None:
                 await self._run(request, caller, body, relay, hints)
@@ -152,25 +148,6 @@ class Inference:
         if not self._route.streams and body.get("stream"):
             raise InvalidRequest("This route does not stream.", param="stream")
         return body
-
-
-def _taken(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, bytes | None]:
-    """
-    The client's own id for the request if it is a harmless one, else nothing; and its
-    idempotency key, empty if there are two.
-    """
-    own = other = ""
-    key = None
-    for name, value in headers:
-        if name in _TAKEN:
-            if name == KEY_HEADER:
-                key = value if key is None else b""
-            elif _CLIENT_ID.fullmatch(value):
-                if name == _CLIENT_ID_HEADER:
-                    own = own or value.decode()
-                else:
-                    other = value.decode()
-    return own or other, key
 
 
 def _headers(request: Request, answer: Answer | None = None) -> Headers:

@@ -5,7 +5,7 @@ A repeat is answered with the bytes of the first answer. It is a request like ot
 shown who sends it and that it may use the model; then nothing is reserved for it, and no upstream
 hears of it. The first goes on when its client leaves, because it is about to come back.
 
-Hot: nothing here runs for a request without the header.
+Hot: one look-up a request; nothing else here runs for one without the header.
 """
 
 import re
@@ -14,12 +14,13 @@ from starlette.types import Message, Send
 
 from ..access import Caller
 from ..contract.errors import InvalidRequest, ProviderRejected
+from ..contract.head import Head
 from ..idempotency import Claim, Idempotency, Kept, Ticket
 from ..pipeline import Request
 from .errors import Headers
 from .relay import Relay
 
-KEY_HEADER = b"idempotency-key"
+_HEADER = b"idempotency-key"
 
 FINAL = frozenset({400, 413, 422})
 """An upstream's refusals that it would repeat, and that are therefore answers."""
@@ -43,6 +44,14 @@ _REPEATED = frozenset(
     }
 )
 """Headers that tell of the answer; others tell of the request that fetched it."""
+
+
+def key_of(head: Head) -> bytes | None:
+    """The idempotency key of a request, None without one; empty, which is no key, if it has two."""
+    keys = head.get(_HEADER)
+    if keys is None:
+        return None
+    return keys[0] if len(keys) == 1 else b""
 
 
 def check_key(key: bytes) -> None:

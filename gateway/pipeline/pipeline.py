@@ -6,7 +6,7 @@ that a change never reaches into it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from random import Random
 
 from ..access import Access
 from ..contract.errors import LedgerFull, ProviderBusy
+from ..contract.head import Head
 from ..contract.provider import Operation
 from ..health import Health
 from ..limits import Limiter, Plans
@@ -73,9 +74,7 @@ class Pipeline:
         self._observers = tools.observers
         self._live: dict[Interrupt, Record] = {}
 
-    def record(
-        self, operation: Operation, headers: Iterable[tuple[bytes, bytes]], client_request_id: str
-    ) -> Record:
+    def record(self, operation: Operation, head: Head, client_request_id: str) -> Record:
         """The record of a new request, with its ids."""
         at = datetime.now(UTC)
         return Record(
@@ -84,7 +83,7 @@ class Pipeline:
             at=at,
             started=self.clock(),
             client_request_id=client_request_id,
-            trace=self._contexts.trace_of(headers),
+            trace=self._contexts.trace_of(head),
         )
 
     @cached_property

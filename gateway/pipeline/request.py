@@ -9,8 +9,6 @@ Hot: everything here runs once a request, `_attempt` once an attempt; nothing on
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +23,7 @@ from ..contract.errors import (
     RequestQuarantined,
     UnknownModel,
 )
+from ..contract.head import Head
 from ..contract.provider import Operation
 from ..routing import Candidate, Route
 from .account import Account
@@ -32,6 +31,7 @@ from .attempt import Answer, Call, Terms
 from .failover import Failover, candidates, offering, soonest
 from .fallbacks import Fallbacks, told_of
 from .interrupt import Interrupt
+from .lineup import Lineup
 from .open_attempt import Asker, Hints, OpenAttempt
 from .outcome import LEFT, conclude
 from .pipeline import Pipeline
@@ -45,10 +45,10 @@ class Request:
         self,
         pipeline: Pipeline,
         operation: Operation,
-        headers: Iterable[tuple[bytes, bytes]],
+        head: Head,
         client_request_id: str,
     ) -> None:
-        self.record = pipeline.record(operation, headers, client_request_id)
+        self.record = pipeline.record(operation, head, client_request_id)
         self.interrupt = Interrupt(pipeline.loop)
         self.account: Account | None = None
         self.exposes_target = False
@@ -67,16 +67,14 @@ class Request:
         self._pipeline.began(self.record, self.interrupt)
         return self
 
-    async def identify(
-        self, headers: Sequence[tuple[bytes, bytes]], client: str | None = None
-    ) -> Caller:
+    async def identify(self, head: Head, client: str | None = None) -> Caller:
         """
         Station 2: who asks, from which address.
 
         Raises:
             GatewayError: nobody who is known, or who may do this from there.
         """
-        caller = await self._snapshot.access.caller(headers, client)
+        caller = await self._snapshot.access.caller(head, client)
         self.record.tenant, self.record.key = caller.tenant, caller.key_id
         self.record.project = caller.project or ""
         return caller
@@ -150,11 +148,11 @@ class Request:
 
     async def _answer_by(self, route: Route, caller: Caller, call: Call, asker: Asker) -> Answer:
         """Stations 3 to 7 with one model."""
-        queue = deque(candidates(self._pipeline, route, call))
-        if not queue:
+        lineup = Lineup(candidates(self._pipeline, route, call))
+        if lineup.first() is None:
             raise self._nobody(route, call)
         case = self._pipeline.quarantine.case(caller.tenant, call.body)
-        account = await self._reserve(caller, route, call, queue)  # one round trip for both
+        account = await self._reserve(caller, route, call, lineup)  # one round trip for both
         if case.is_suspect:
             await case.check()
         terms = Terms(
@@ -170,7 +168,7 @@ class Request:
         )
         failover = Failover(asker, route, terms, account, case)
         self._attempt = failover.attempt
-        answer = await failover.first_answer(queue)
+        answer = await failover.first_answer(lineup)
         self.record.first_content = self._pipeline.clock()
         return answer
 
@@ -187,9 +185,7 @@ class Request:
             retry_after=soonest(self._pipeline, route, call),
         )
 
-    async def _reserve(
-        self, caller: Caller, route: Route, call: Call, queue: deque[Candidate]
-    ) -> Account:
+    async def _reserve(self, caller: Caller, route: Route, call: Call, lineup: Lineup) -> Account:
         """Station 4: what the request may come to is taken from every limit, or nothing is."""
         pipeline, snapshot = self._pipeline, self._snapshot
         limits = snapshot.plans.limits_of(caller.levels, route.model)
@@ -197,7 +193,7 @@ class Request:
         if self.account is None:
             pipeline.check_ledger()
             self.account = Account(pipeline.limiter, self.record, caller.tenant, self.interrupt)
-        await self.account.open(reckoning, limits, queue)
+        await self.account.open(reckoning, limits, lineup)
         return self.account
 
     async def __aexit__(

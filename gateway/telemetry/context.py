@@ -9,9 +9,10 @@ Hot: `trace_of` runs once a request, `attempt` once an attempt.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
+from ..contract.head import Head
 from .record import TraceContext
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -32,8 +33,8 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 class Contexts(Protocol):
     """Where a request and its attempts get their trace ids."""
 
-    def trace_of(self, headers: Iterable[tuple[bytes, bytes]]) -> TraceContext | None:
-        """The trace of a request with those headers, names in lower case; None without one."""
+    def trace_of(self, head: Head) -> TraceContext | None:
+        """The trace of a request with those headers; None without one."""
         ...
 
     def attempt(self, trace: TraceContext) -> tuple[int, Headers]:
@@ -44,9 +45,9 @@ class Contexts(Protocol):
 class PassedOn:
     """Contexts without tracing: what came in goes out."""
 
-    def trace_of(self, headers: Iterable[tuple[bytes, bytes]]) -> TraceContext | None:
+    def trace_of(self, head: Head) -> TraceContext | None:
         """The caller's own context, whose span stands for the gateway's."""
-        return caller_of(headers)
+        return caller_of(head)
 
     def attempt(self, trace: TraceContext) -> tuple[int, Headers]:
         """The caller's headers, and no span."""
@@ -62,21 +63,13 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
     return any(environ.get(name, "").strip() for name in _ENDPOINTS)
 
 
-def caller_of(headers: Iterable[tuple[bytes, bytes]]) -> TraceContext | None:
+def caller_of(head: Head) -> TraceContext | None:
     """The context that a caller sent, with the caller's span; None if it sent no valid one."""
-    parent = None
-    states: list[bytes] = []
-    for name, value in headers:
-        if name == b"traceparent":
-            if parent is not None:
-                return None
-            parent = value
-        elif name == b"tracestate":
-            states.append(value)
-    if parent is None or (ids := _ids_of(parent)) is None:
+    parents = head.get(b"traceparent")
+    if parents is None or len(parents) > 1 or (ids := _ids_of(parents[0])) is None:
         return None
     trace_id, span_id, sampled = ids
-    state = _state_of(b",".join(states)) if states else ""
+    state = _state_of(b",".join(head.get(b"tracestate", ())))
     return TraceContext(trace_id, span_id, parent_id=span_id, sampled=sampled, state=state)
 
 

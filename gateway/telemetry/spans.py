@@ -13,7 +13,7 @@ The SDK reads its settings, the sampler's among them, from the `OTEL_*` variable
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from random import Random
 
 from opentelemetry.context import Context
@@ -39,6 +39,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from ..contract.head import Head
 from .context import Headers, caller_of, headers_of
 from .record import AttemptRecord, Record, TraceContext
 from .redaction import Redaction
@@ -106,9 +107,9 @@ class Tracing:
             "dropped": self._dropped,
         }
 
-    def trace_of(self, headers: Iterable[tuple[bytes, bytes]]) -> TraceContext:
+    def trace_of(self, head: Head) -> TraceContext:
         """A span for the request: below the caller's if it sent one, else at the root."""
-        caller = caller_of(headers)
+        caller = caller_of(head)
         span_id = self._bits(64) or 1
         if caller is None:
             trace_id = self._bits(128) or 1

@@ -5,7 +5,7 @@ Operations and administration are on the administration's own listener where the
 beside the data plane.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from ..access import Scope as KeyScope
 from ..admin.deps import Parts
 from ..admin.routers import admin_routers
 from ..config import Config
+from ..contract.head import Head
 from ..inbound.addresses import ClientAddresses
 from ..inbound.api import create_api
 from ..inbound.edge import Edge
@@ -111,11 +112,9 @@ class _KeysNow:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
-    async def caller(
-        self, headers: Iterable[tuple[bytes, bytes]], client: str | None, scope: KeyScope
-    ) -> Caller:
+    async def caller(self, head: Head, client: str | None, scope: KeyScope) -> Caller:
         """As `Access.caller`."""
-        return await self._pipeline.snapshot.access.caller(headers, client, scope)
+        return await self._pipeline.snapshot.access.caller(head, client, scope)
 
 
 def _today() -> int:

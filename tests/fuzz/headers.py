@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from gateway.access.headers import credential
 from gateway.access.key import Key
 from gateway.contract.errors import GatewayError
+from gateway.contract.head import Head, head_of
 from gateway.contract.headers import LONGEST, retry_after
 from gateway.inbound.addresses import ClientAddresses
 from gateway.inbound.body import check_announced
+from gateway.inbound.client_id import client_id_of
 from gateway.inbound.hints import MAX_REPEATS, hints_of
 from gateway.inbound.hops import MAX_HOPS, hops_of
-from gateway.inbound.openai import _taken
-from gateway.inbound.replay import check_key
+from gateway.inbound.replay import check_key, key_of
 from gateway.inbound.tags import MAX_TAGS, tags_of
 from gateway.telemetry.context import MAX_STATE, caller_of, headers_of
 
@@ -85,11 +86,12 @@ def fuzz_headers(data: bytes) -> None:
     headers = [
         (_OUR_NAMES[(number - 48) % len(_OUR_NAMES)], value) for number, value in _lines(data)
     ]
-    _try_to(lambda: _check_credential(credential(headers)))
-    _try_to(lambda: _check_tags(tags_of(headers)))
-    _try_to(lambda: _check_range(hops_of(headers), 0, MAX_HOPS))
-    _try_to(lambda: check_announced(headers, 1000))
-    hints = hints_of(headers)
+    head = head_of(headers)
+    _try_to(lambda: _check_credential(credential(head)))
+    _try_to(lambda: _check_tags(tags_of(head)))
+    _try_to(lambda: _check_range(hops_of(head), 0, MAX_HOPS))
+    _try_to(lambda: check_announced(head, 1000))
+    hints = hints_of(head)
     assert hints.patience > 0
     _check_range(hints.repeats, 0, MAX_REPEATS)
     for peer in ("10.9.9.9", "192.0.2.1", None):
@@ -98,12 +100,12 @@ def fuzz_headers(data: bytes) -> None:
         assert (
             address is None or (_PLAIN.fullmatch(address) and len(address) < 64) or "%" in address
         )
-    client_id, key = _taken(headers)
+    client_id, key = client_id_of(head), key_of(head)
     assert _PLAIN.fullmatch(client_id)
     assert len(client_id) <= 64
     if key is not None:
         _try_to(lambda: check_key(key))
-    _check_trace(headers)
+    _check_trace(head)
 
 
 def fuzz_retry_after(data: bytes) -> None:
@@ -150,9 +152,9 @@ def _check_range(value: int, least: int, most: int) -> None:
     assert least <= value <= most
 
 
-def _check_trace(headers: list[tuple[bytes, bytes]]) -> None:
+def _check_trace(head: Head) -> None:
     """What is sent on is short, and one line."""
-    trace = caller_of(headers)
+    trace = caller_of(head)
     if trace is not None:
         assert len(trace.state) <= MAX_STATE
         for _, value in headers_of(trace, trace.span_id):

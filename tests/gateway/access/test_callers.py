@@ -21,6 +21,7 @@ from gateway.access import (
     TenantSettings,
 )
 from gateway.contract.errors import InvalidKey, InvalidRequest, PermissionDenied, TooManyFailures
+from gateway.contract.head import Head
 
 PEPPER = b"a pepper of the tests"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -57,8 +58,8 @@ def access(source: ConfiguredKeys | Counting, pepper: bytes = PEPPER) -> Access:
     return Access(source, Peppers(pepper), now=lambda: NOW)
 
 
-def bearer(text: str) -> list[tuple[bytes, bytes]]:
-    return [(b"authorization", b"Bearer " + text.encode("latin-1", "replace"))]
+def bearer(text: str) -> Head:
+    return {b"authorization": [b"Bearer " + text.encode("latin-1", "replace")]}
 
 
 async def test_a_known_key_tells_its_caller() -> None:
@@ -85,10 +86,10 @@ async def test_a_tenant_with_a_star_may_use_every_model() -> None:
 
 
 @pytest.mark.parametrize(
-    "headers",
+    "head",
     [
-        [],
-        [(b"authorization", b"Basic " + KEY.reveal().encode())],
+        {},
+        {b"authorization": [b"Basic " + KEY.reveal().encode()]},
         bearer(""),
         bearer("sk-something"),
         bearer(OTHER.reveal()),
@@ -100,17 +101,15 @@ async def test_a_tenant_with_a_star_may_use_every_model() -> None:
         bearer("l\xfcg_" + KEY.reveal()),
     ],
 )
-async def test_anything_but_a_known_key_is_refused_in_the_same_words(
-    headers: list[tuple[bytes, bytes]],
-) -> None:
+async def test_anything_but_a_known_key_is_refused_in_the_same_words(head: Head) -> None:
     with pytest.raises(InvalidKey) as refused:
-        await access(configured()).caller(headers)
+        await access(configured()).caller(head)
     assert refused.value.message == InvalidKey().message
 
 
 async def test_two_credentials_are_a_bad_request() -> None:
     with pytest.raises(InvalidRequest):
-        await access(configured()).caller([*bearer(KEY.reveal()), (b"api-key", b"another")])
+        await access(configured()).caller({**bearer(KEY.reveal()), b"api-key": [b"another"]})
 
 
 async def test_a_key_is_refused_under_another_pepper() -> None:

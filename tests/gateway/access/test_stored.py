@@ -28,6 +28,7 @@ from gateway.access.look_ups import AT_ONCE
 from gateway.access.stored import DOWN_AFTER, OLDEST, Clocks, StoredKeys
 from gateway.access.upkeep import Replacement
 from gateway.contract.errors import GatewayError, InvalidKey, StoreUnavailable
+from gateway.contract.head import Head
 from gateway.store.feed import Changed
 from gateway.store.identities import Identity
 
@@ -147,8 +148,8 @@ async def opened(
         yield keys, Access(both, peppers, failures=Failures("1000000/minute"), now=now)
 
 
-def bearer(key: Key) -> list[tuple[bytes, bytes]]:
-    return [(b"authorization", b"Bearer " + key.reveal().encode())]
+def bearer(key: Key) -> Head:
+    return {b"authorization": [b"Bearer " + key.reveal().encode()]}
 
 
 async def answer(access: Access, key: Key) -> str:
@@ -183,7 +184,7 @@ async def test_ten_thousand_bad_keys_cause_no_look_up() -> None:
             place = rng.randrange(len(good))
             bad = good[:place] + rng.choice("~ -") + good[place + 1 :]
             with pytest.raises(InvalidKey):
-                await access.caller([(b"x-api-key", bad.encode())])
+                await access.caller({b"x-api-key": [bad.encode()]})
 
     assert keys.look_ups == 0
 

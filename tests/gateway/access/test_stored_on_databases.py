@@ -52,7 +52,7 @@ class Replica:
     revoked: list[Holders] = field(default_factory=list)
 
     async def answer(self, key: Key, scope: Scope = "inference", client: str = "192.0.2.1") -> str:
-        headers = [(b"authorization", b"Bearer " + key.reveal().encode())]
+        headers = {b"authorization": [b"Bearer " + key.reveal().encode()]}
         try:
             return (await self.access.caller(headers, client, scope)).tenant
         except GatewayError as error:
@@ -289,7 +289,7 @@ async def test_what_is_stored_of_a_key_is_no_credential(database: Database) -> N
             Key(key.public_id, hexed[32:]).reveal(),
         ):
             with pytest.raises(GatewayError) as refused:
-                await one.access.caller([(b"x-api-key", text.encode())])
+                await one.access.caller({b"x-api-key": [text.encode()]})
             assert refused.value.status == 401
 
 
@@ -351,7 +351,7 @@ async def test_every_combination_of_what_a_key_may_do_is_answered_as_it_should(
                     right = "acme"
                 assert await one.answer(key, scope) == right
             if right == "acme":
-                headers = [(b"x-api-key", key.reveal().encode())]
+                headers = {b"x-api-key": [key.reveal().encode()]}
                 caller = await one.access.caller(headers, "192.0.2.1", scope)
                 assert caller.may_use("chat") is (models is None or "chat" in models)
                 assert caller.may_use("other") is (models is None)

@@ -104,4 +104,4 @@ async def test_a_token_is_no_key_of_the_data_plane(office: Office) -> None:
 
     for token in (adam, BOOTSTRAP):
         with pytest.raises(InvalidKey):
-            await access.caller([(b"authorization", f"Bearer {token}".encode())])
+            await access.caller({b"authorization": [f"Bearer {token}".encode()]})

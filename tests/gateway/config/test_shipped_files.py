@@ -44,7 +44,7 @@ def loaded(file: Path, environ: Mapping[str, str]) -> Config:
 
 def caller_of(config: Config, key: str) -> Caller:
     access = Access(ConfiguredKeys(config.tenants, PEPPER), Peppers(PEPPER))
-    return asyncio.run(access.caller([(b"x-api-key", key.encode())]))
+    return asyncio.run(access.caller({b"x-api-key": [key.encode()]}))
 
 
 def documented(file: Path) -> set[str]:

@@ -17,6 +17,7 @@ from gateway.contract.errors import (
     InvalidRequest,
     UnsupportedMediaType,
 )
+from gateway.contract.head import head_of
 from gateway.inbound.body import read_body
 from gateway.pipeline import ClientHungUp, Interrupt
 from tests.support.application import (
@@ -59,7 +60,9 @@ async def read(*pieces: bytes | None, **headers: str) -> tuple[bytes | type[Exce
     named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     try:
         with Interrupt() as interrupt:
-            body = await read_body(wire.receive, named, interrupt, max_body=MAX, patience=0.02)
+            body = await read_body(
+                wire.receive, head_of(named), interrupt, max_body=MAX, patience=0.02
+            )
     except (GatewayError, ClientHungUp) as error:
         return type(error), wire.taken
     return body, wire.taken
@@ -137,7 +140,7 @@ async def test_a_body_whose_next_piece_does_not_come_is_too_slow() -> None:
         return {**message, "more_body": True}
 
     with pytest.raises(BodyTooSlow), Interrupt() as interrupt:
-        await read_body(receive, [], interrupt, max_body=MAX, patience=0.01)
+        await read_body(receive, {}, interrupt, max_body=MAX, patience=0.01)
     assert wire.taken == 1
 
 
@@ -149,7 +152,7 @@ async def test_the_bound_on_waiting_is_between_pieces_and_not_on_the_whole() -> 
 
     left = [0] * 10
     with Interrupt() as interrupt:
-        body = await read_body(slowly, [], interrupt, max_body=MAX, patience=0.15)
+        body = await read_body(slowly, {}, interrupt, max_body=MAX, patience=0.15)
     assert body == b"x" * 10
 
 
@@ -172,7 +175,7 @@ async def test_a_body_that_trickles_is_too_slow_once_its_first_seconds_are_over(
     with monkeypatch.context() as patched, Interrupt() as interrupt:
         wire = Trickle(patched, 1.0)
         with pytest.raises(BodyTooSlow):
-            await read_body(wire.receive, [], interrupt, max_body=MAX, patience=30, min_rate=5)
+            await read_body(wire.receive, {}, interrupt, max_body=MAX, patience=30, min_rate=5)
     # 13 bytes in 13 s, of which 3 s count: 15 were due.
     assert wire.taken == 14
 
@@ -184,7 +187,7 @@ async def test_a_body_that_keeps_up_with_the_rate_is_read_however_long_it_takes(
     with monkeypatch.context() as patched, Interrupt() as interrupt:
         wire = Trickle(patched, step)
         body = await read_body(
-            wire.receive, [], interrupt, max_body=MAX, patience=30, min_rate=rate
+            wire.receive, {}, interrupt, max_body=MAX, patience=30, min_rate=rate
         )
     assert len(body) == MAX
 

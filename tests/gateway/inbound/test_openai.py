@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,8 @@ from tests.support.application import (
 from tests.support.faulty import replying, response, serving
 from tests.support.simulator import RunningSimulator, running_simulator
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # a gateway runs on one loop
+
 ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 COMPLETION = {"model": "chat", "prompt": "Hi"}
 EMBEDDING = {"model": "chat", "input": "Hi"}
@@ -35,13 +38,13 @@ MAX_MESSAGE = 400
 """Characters of an error's message, whatever was sent."""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def sim() -> AsyncIterator[RunningSimulator]:
     async with running_simulator(answer_tokens=4) as simulator:
         yield simulator
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def http(sim: RunningSimulator, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     async with running(tmp_path, sim=sim.url) as gateway, client(gateway) as http:
         yield http
@@ -456,7 +459,7 @@ async def test_a_fault_after_the_start_of_a_stream_ends_it_with_one_error_event(
     assert exchange.sent[-1]["more_body"] is False
 
 
-def test_an_endpoint_is_made_for_each_route_of_the_table(alone: Gateway) -> None:
+async def test_an_endpoint_is_made_for_each_route_of_the_table(alone: Gateway) -> None:
     assert all(isinstance(each, Inference) for each in _endpoints(alone).values())
     assert sorted(_endpoints(alone)) == sorted(FIELDS)
 
@@ -467,5 +470,5 @@ def _endpoints(gateway: Gateway) -> dict[str, Any]:
 
 
 @given(st.text() | st.just("x\r\nset-cookie: a=b") | st.just("y" * 3_000_000))
-def test_whatever_a_name_holds_it_makes_one_bounded_header(name: str) -> None:
+async def test_whatever_a_name_holds_it_makes_one_bounded_header(name: str) -> None:
     assert re.fullmatch(rb"[ -~]{0,10240}", _header_text(name))

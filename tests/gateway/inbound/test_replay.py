@@ -13,9 +13,10 @@ import pytest
 from starlette.types import ASGIApp, Message, Scope
 
 from gateway.app import Gateway
+from gateway.contract.head import head_of
 from gateway.idempotency import Claim, Idempotency, IdempotencySettings
-from gateway.inbound.openai import _taken
-from gateway.inbound.replay import Copy, Once
+from gateway.inbound.client_id import client_id_of
+from gateway.inbound.replay import Copy, Once, key_of
 from gateway.routing import Routes
 from gateway.telemetry.record import Record
 from tests.gateway.idempotency.conftest import claimed, kept, ticket
@@ -462,10 +463,11 @@ async def test_a_client_that_has_left_does_not_end_the_copy() -> None:
         ([(b"x-idempotency-key", b"k")], ("", None)),
     ],
 )
-def test_what_a_client_says_of_its_request_is_read_in_one_pass(
+def test_what_a_client_says_of_its_request_is_read(
     headers: list[tuple[bytes, bytes]], taken: tuple[str, bytes | None]
 ) -> None:
-    assert _taken(headers) == taken
+    head = head_of(headers)
+    assert (client_id_of(head), key_of(head)) == taken
 
 
 async def test_a_client_that_would_not_wait_gives_up_its_own_request_and_no_repeatable_one(

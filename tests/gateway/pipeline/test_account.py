@@ -285,7 +285,7 @@ async def test_progress_is_what_has_passed_so_far() -> None:
     )
     request = bench.request()
     async with request as own:
-        caller = await own.identify([(b"authorization", f"Bearer {bench.key}".encode())])
+        caller = await own.identify({b"authorization": [f"Bearer {bench.key}".encode()]})
         answer = await own.answer(caller, body(), stream=True)
         [held] = bench.limiter.held.values()
         assert held.progress is not None

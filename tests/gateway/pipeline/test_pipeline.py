@@ -44,7 +44,7 @@ async def test_every_observer_hears_of_a_request_once_at_each_end() -> None:
 async def test_an_id_is_the_gateways_own_whatever_the_client_calls_its_request() -> None:
     bench = pipeline_of(GOOD)
 
-    record = bench.pipeline.record("chat", [(b"x-request-id", b"theirs")], "theirs")
+    record = bench.pipeline.record("chat", {b"x-request-id": [b"theirs"]}, "theirs")
 
     assert re.fullmatch("[0-9A-HJKMNP-TV-Z]{26}", record.request_id)
     assert record.client_request_id == "theirs"
@@ -54,7 +54,7 @@ async def test_an_id_is_the_gateways_own_whatever_the_client_calls_its_request()
 async def test_a_callers_trace_goes_on_with_every_attempt() -> None:
     bench = pipeline_of(refuses(503), GOOD)
     request = bench.request()
-    request.record.trace = PassedOn().trace_of([*HEADERS, (b"traceparent", TRACEPARENT)])
+    request.record.trace = PassedOn().trace_of({**HEADERS, b"traceparent": [TRACEPARENT]})
 
     await bench.ask(request)
 

@@ -653,7 +653,7 @@ async def test_a_stranger_gets_no_further_than_the_door() -> None:
     request = bench.request()
     with pytest.raises(InvalidKey):
         async with request:
-            await request.identify([])
+            await request.identify({})
 
     assert (bench.record.tenant, bench.record.error) == ("", "invalid_api_key")
     bench.check_nothing_is_left()

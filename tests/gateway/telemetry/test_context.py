@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.contract.head import head_of
 from gateway.telemetry.context import PassedOn, caller_of, headers_of, is_wanted
 from gateway.telemetry.record import TraceContext
 
@@ -13,7 +14,7 @@ TRACE_ID, SPAN_ID = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
 
 def read(parent: bytes, *states: bytes) -> TraceContext | None:
     headers = [(b"host", b"x"), (b"traceparent", parent)]
-    return caller_of([*headers, *[(b"tracestate", state) for state in states]])
+    return caller_of(head_of([*headers, *[(b"tracestate", state) for state in states]]))
 
 
 def test_a_callers_context_is_read() -> None:
@@ -51,9 +52,9 @@ def test_a_malformed_parent_counts_as_none(parent: bytes) -> None:
 
 
 def test_no_parent_or_two_count_as_none() -> None:
-    assert caller_of([]) is None
-    assert caller_of([(b"tracestate", b"a=1")]) is None
-    assert caller_of([(b"traceparent", PARENT)] * 2) is None
+    assert caller_of({}) is None
+    assert caller_of(head_of([(b"tracestate", b"a=1")])) is None
+    assert caller_of(head_of([(b"traceparent", PARENT)] * 2)) is None
 
 
 @pytest.mark.parametrize(
@@ -87,17 +88,17 @@ def test_what_is_sent_on_is_always_well_formed(parent: bytes, states: list[bytes
             assert value.isascii()
             assert b"\n" not in value
             assert b"\r" not in value
-        again = caller_of(headers_of(found, 7))
+        again = caller_of(head_of(headers_of(found, 7)))
         assert again is not None
         assert (again.trace_id, again.span_id, again.state) == (found.trace_id, 7, found.state)
 
 
 def test_without_tracing_the_gateway_is_a_wire() -> None:
     contexts = PassedOn()
-    trace = contexts.trace_of([(b"traceparent", PARENT), (b"tracestate", b"a=1")])
+    trace = contexts.trace_of(head_of([(b"traceparent", PARENT), (b"tracestate", b"a=1")]))
     assert trace is not None
     assert contexts.attempt(trace) == (0, ((b"traceparent", PARENT), (b"tracestate", b"a=1")))
-    assert contexts.trace_of([(b"host", b"x")]) is None
+    assert contexts.trace_of(head_of([(b"host", b"x")])) is None
 
 
 @pytest.mark.parametrize(

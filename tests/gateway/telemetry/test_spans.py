@@ -13,6 +13,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from gateway.contract.head import head_of
 from gateway.telemetry.context import caller_of
 from gateway.telemetry.redaction import Redaction
 from gateway.telemetry.spans import Tracing
@@ -214,13 +215,13 @@ async def test_a_failed_request_is_an_error_and_a_refused_one_is_not(tracing: Ma
 async def test_the_gateways_span_stands_between_caller_and_upstream(tracing: Make) -> None:
     async with collecting() as collector:
         spans = tracing(collector.port)
-        trace = spans.trace_of([(b"traceparent", PARENT), (b"tracestate", b"a=1")])
-        caller = caller_of([(b"traceparent", PARENT)])
+        trace = spans.trace_of(head_of([(b"traceparent", PARENT), (b"tracestate", b"a=1")]))
+        caller = caller_of(head_of([(b"traceparent", PARENT)]))
         assert caller is not None
         assert (trace.trace_id, trace.parent_id) == (caller.trace_id, caller.span_id)
         assert trace.span_id not in {0, caller.span_id}
         span_id, headers = spans.attempt(trace)
-        upstream = caller_of(headers)
+        upstream = caller_of(head_of(headers))
         assert upstream is not None
         assert (upstream.trace_id, upstream.span_id) == (caller.trace_id, span_id)
         assert upstream.sampled
@@ -248,7 +249,7 @@ async def test_the_sampler_is_the_one_that_the_environment_names(
     async with collecting() as collector:
         variables = {"OTEL_TRACES_SAMPLER": sampler} if sampler else {}
         spans = tracing(collector.port, **variables)
-        trace = spans.trace_of(headers)
+        trace = spans.trace_of(head_of(headers))
         assert trace.sampled is sampled
         spans.finished(record(trace=trace))
         await closed(spans)
@@ -260,7 +261,7 @@ async def test_a_tenth_is_a_tenth(tracing: Make) -> None:
         spans = tracing(
             collector.port, OTEL_TRACES_SAMPLER="traceidratio", OTEL_TRACES_SAMPLER_ARG="0.1"
         )
-        sampled = sum(spans.trace_of([]).sampled for _ in range(2000))
+        sampled = sum(spans.trace_of({}).sampled for _ in range(2000))
         await closed(spans)
     assert 100 < sampled < 300
 

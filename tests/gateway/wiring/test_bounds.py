@@ -11,6 +11,7 @@ from gateway.config import ConfigError
 from gateway.config.document import read
 from gateway.contract.chat import CHAT
 from gateway.contract.errors import GatewayError, ProviderError
+from gateway.contract.head import head_of
 from gateway.contract.sse import SSEDecoder
 from gateway.inbound.addresses import ClientAddresses
 from gateway.inbound.body import read_body
@@ -108,7 +109,7 @@ async def _received(content: bytes) -> dict[str, Any]:
 def body(size: int) -> bool:
     most = HttpSettings().max_body
     reading = read_body(
-        lambda: _received(b"a" * size), [], lambda _: None, max_body=most, patience=9
+        lambda: _received(b"a" * size), {}, lambda _: None, max_body=most, patience=9
     )
     return not refused(lambda: asyncio.run(reading))
 
@@ -140,12 +141,12 @@ def nodes(count: int) -> bool:
 
 def tags(count: int) -> bool:
     told = b",".join(b"t%d=x" % number for number in range(count))
-    return not refused(lambda: tags_of([(b"x-lockgate-tags", told)]))
+    return not refused(lambda: tags_of(head_of([(b"x-lockgate-tags", told)])))
 
 
 def tags_header(size: int) -> bool:
     told = b"a=b".ljust(size)
-    return not refused(lambda: tags_of([(b"x-lockgate-tags", told)]))
+    return not refused(lambda: tags_of(head_of([(b"x-lockgate-tags", told)])))
 
 
 def key(length: int) -> bool:
@@ -153,7 +154,7 @@ def key(length: int) -> bool:
 
 
 def hops(count: int) -> bool:
-    return not refused(lambda: hops_of([(HEADER, b"%d" % count)]))
+    return not refused(lambda: hops_of(head_of([(HEADER, b"%d" % count)])))
 
 
 def proxies(count: int) -> bool:
@@ -167,7 +168,7 @@ def state(length: int) -> bool:
     member = b"a=" + b"b" * 254
     told = b",".join([member, member.replace(b"a", b"c", 1)])[:length].ljust(length, b" ")
     told = told if length < 513 else b"d=1," + told[:-4]
-    trace = caller_of([(b"traceparent", TRACE), (b"tracestate", told)])
+    trace = caller_of(head_of([(b"traceparent", TRACE), (b"tracestate", told)]))
     return trace is not None and bool(trace.state)
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.access import ConfiguredKeys, Key, Peppers
+from gateway.contract.head import head_of
 from gateway.registry import Registry
 from gateway.wiring.snapshots import Ready, Snapshots
 from tests.support.application import CONFIG, KEY, bearer, configured, raw
@@ -23,7 +24,7 @@ def ready() -> Ready:
 
 async def test_it_has_all_that_a_request_needs(ready: Ready) -> None:
     assert {route.model for route in ready.snapshot.routes} == ready.config.models.keys()
-    assert (await ready.snapshot.access.caller(raw(bearer()))).tenant == "wide"
+    assert (await ready.snapshot.access.caller(head_of(raw(bearer())))).tenant == "wide"
     assert ready.targets == {"sim/demo-model"}
     assert {each.name for each in ready.providers} == {"sim", "unset"}
     known = ready.keys.get(Key.parse(KEY).public_id)  # type: ignore[union-attr]
