@@ -4,10 +4,11 @@ Which targets may answer for a model, best first.
 Pure functions of the configuration, the health of targets and a random source: nothing here
 waits, counts or remembers.
 
-Hot: `Routes.plan` runs once a request.
+Hot: `plan` runs once a request, and costs the same however many targets there are.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
@@ -150,7 +151,7 @@ class Candidate:
 class Route:
     """What a public model name leads to. It does not change."""
 
-    __slots__ = ("_offering", "candidates", "model", "settings")
+    __slots__ = ("_offers", "candidates", "model", "settings")
 
     def __init__(
         self, model: str, settings: ModelSettings, candidates: tuple[Candidate, ...]
@@ -159,14 +160,23 @@ class Route:
         self.settings = settings
         self.candidates = candidates
         operations = {each for candidate in candidates for each in candidate.provider.operations}
-        self._offering = {
-            operation: tuple(each for each in candidates if operation in each.provider.operations)
+        self._offers = {
+            operation: _Offer(
+                tuple(each for each in candidates if operation in each.provider.operations)
+            )
             for operation in operations
         }
 
     def offering(self, operation: Operation) -> tuple[Candidate, ...]:
         """The targets, up or down, that speak the operation."""
-        return self._offering.get(operation, ())
+        return self._offers.get(operation, _NO_OFFER).candidates
+
+    def order(self, operation: Operation, chance: Random) -> Iterable[Candidate]:
+        """The same, best first."""
+        offer = self._offers.get(operation, _NO_OFFER)
+        if self.settings.strategy == "weighted" and len(offer.candidates) > 1:
+            return offer.drawn(chance)
+        return offer.candidates
 
 
 class Routes:
@@ -212,38 +222,47 @@ def _candidates(
 
 def plan(
     route: Route, operation: Operation, is_up: Callable[[str], bool], chance: Random
-) -> Sequence[Candidate]:
+) -> Iterator[Candidate]:
     """
-    The targets to try for one request, best first: only such as speak the operation and are up.
+    The targets to try for one request, best first: only such as speak the operation and are up
+    when their turn comes. Nearly always the first answers, so that no other is looked at.
     """
-    up = [each for each in route.offering(operation) if is_up(each.name)]
-    if route.settings.strategy == "weighted" and len(up) > 1:
-        return _by_weight(up, chance)
-    return up
+    return (each for each in route.order(operation, chance) if is_up(each.name))
 
 
 def preferred_first(
-    planned: Sequence[Candidate], prefers: Callable[[str], bool]
-) -> Sequence[Candidate]:
+    planned: Iterable[Candidate], prefers: Callable[[str], bool]
+) -> Iterator[Candidate]:
     """The same targets: those that health would rather not send to come last."""
-    if len(planned) < 2:
-        return planned
-    last = [each for each in planned if not prefers(each.name)]
-    return [each for each in planned if each not in last] + last if last else planned
+    last = []
+    for each in planned:
+        if prefers(each.name):
+            yield each
+        else:
+            last.append(each)
+    yield from last
 
 
-def _by_weight(candidates: list[Candidate], chance: Random) -> list[Candidate]:
-    """
-    Draw without replacement, each draw in proportion to weight, so that the share of a target
-    that fails goes to the others by their weights too. Weight 0 comes last: a spare.
-    """
-    drawn: list[Candidate] = []
-    rest = list(candidates)
-    while rest:
-        bounds = list(accumulate(each.weight for each in rest))
-        if not bounds[-1]:
-            return drawn + rest
-        pick = chance.random() * bounds[-1]
-        index = next(i for i, bound in enumerate(bounds) if pick < bound)
-        drawn.append(rest.pop(index))
-    return drawn
+class _Offer:
+    """Targets that speak one operation, and the sums of their weights up to each of them."""
+
+    __slots__ = ("bounds", "candidates")
+
+    def __init__(self, candidates: tuple[Candidate, ...]) -> None:
+        self.candidates = candidates
+        self.bounds = list(accumulate(each.weight for each in candidates))
+
+    def drawn(self, chance: Random) -> Iterator[Candidate]:
+        """
+        Draw without replacement, each draw in proportion to weight, so that the share of a target
+        that fails goes to the others by their weights too. Weight 0 comes last: a spare.
+        """
+        rest, bounds = list(self.candidates), self.bounds
+        while rest and bounds[-1]:
+            index = bisect_right(bounds, chance.random() * bounds[-1])
+            yield rest.pop(index)
+            bounds = list(accumulate(each.weight for each in rest))
+        yield from rest
+
+
+_NO_OFFER = _Offer(())

@@ -8,7 +8,6 @@ to, by the price of the target that served.
 Hot: once a request, and once more for each target that it goes on to.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,9 +17,9 @@ from ..contract.provider import Usage
 from ..ledger.entry import entry_of, note_of
 from ..limits import Amounts, Ask, Limit, Limiter, LimitReached, Reservation, Standing
 from ..pricing import FREE, ModelUnpriced, Price
-from ..routing import Candidate
 from ..telemetry.record import AttemptRecord, Record
 from .events import Tally
+from .lineup import Lineup
 from .reckoning import Reckoning
 
 ABSURD = 4
@@ -61,21 +60,18 @@ class Account:
         self._price: Price | None = None
         self._reservation: Reservation | None = None
 
-    async def open(
-        self, reckoning: Reckoning, limits: tuple[Limit, ...], queue: deque[Candidate]
-    ) -> None:
+    async def open(self, reckoning: Reckoning, limits: tuple[Limit, ...], lineup: Lineup) -> None:
         """
-        Reserve for the first target of the queue. Under a budget, those without a price leave it.
+        Reserve for the first of the targets. Under a budget, those without a price lose their turn.
 
         What was reserved for another model is given back first, as if it had never been taken.
 
         Raises:
             GatewayError: a limit refuses; no counter has changed.
         """
-        price = _first_price(reckoning, queue)
-        self.priced_for = queue[0].name
-        ask = reckoning.ask(price)
-        self.reckoning, self._price = reckoning, price
+        self.reckoning = reckoning
+        self.priced_for, self._price = _first_price(reckoning, lineup)
+        ask = reckoning.ask(self._price)
         held, self._reservation = self._reservation, None
         if held is not None:
             await self._limiter.cancel(held)
@@ -212,12 +208,14 @@ class Account:
         return Amounts(usage.total, 0 if self._price is None else self._price.cost(usage))
 
 
-def _first_price(reckoning: Reckoning, queue: deque[Candidate]) -> Price | None:
-    """The price of the first target that may be used; those that may not leave the queue."""
+def _first_price(reckoning: Reckoning, lineup: Lineup) -> tuple[str, Price | None]:
+    """The first target that may be used, and its price."""
     while True:
+        first = lineup.first()
+        assert first is not None, "there is somebody to ask"
         try:
-            return reckoning.price(queue[0].name)
+            return first.name, reckoning.price(first.name)
         except ModelUnpriced:
-            queue.popleft()
-            if not queue:
+            lineup.take()
+            if lineup.first() is None:
                 raise

@@ -9,8 +9,7 @@ Hot: `first_answer` runs once a request, its loop once an attempt.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator
 from functools import cached_property
 
 from ..contract.errors import (
@@ -28,6 +27,7 @@ from ..quarantine import Case
 from ..routing import Candidate, Route, plan, preferred_first
 from .account import Account
 from .attempt import Answer, Call, Streamed, Terms
+from .lineup import NOBODY, Lineup
 from .open_attempt import Asker, OpenAttempt
 from .pipeline import Pipeline
 from .resume import ResumingStream
@@ -71,9 +71,9 @@ class Failover:
             repeats=self._repeats,
         )
 
-    async def first_answer(self, queue: deque[Candidate]) -> Answer:
+    async def first_answer(self, lineup: Lineup) -> Answer:
         """
-        An answer with content, from the first of `queue` that gives one. It stays open.
+        An answer with content, from the first of the targets that gives one. It stays open.
 
         Raises:
             GatewayError: a limit has no room for any of them, or they break down over it.
@@ -81,7 +81,7 @@ class Failover:
         """
         failure: GatewayError | ProviderError | None = None
         try:
-            while (candidate := self._next(queue)) is not None:
+            while (candidate := self._next(lineup)) is not None:
                 try:
                     if self._account.priced_for != candidate.name:
                         await self._account.afford(candidate.name)
@@ -92,7 +92,7 @@ class Failover:
                     failure = error
                     if not await self._allows_another(candidate, error):
                         break
-                    queue = queue or await self._next_round(error)
+                    lineup = await self._left(lineup, error)
                 else:
                     if self._case.kills:
                         await self._case.answered()
@@ -121,10 +121,9 @@ class Failover:
         has_died = attempt.sent and attempt.status in {None, 200}
         return has_died and self._pipeline.health.ill_for(candidate.name) <= BREAKDOWN
 
-    def _next(self, queue: deque[Candidate]) -> Candidate | None:
+    def _next(self, lineup: Lineup) -> Candidate | None:
         """Any may be asked first; a retry draws on the budget of the target that receives it."""
-        while queue:
-            candidate = queue.popleft()
+        while (candidate := lineup.take()) is not None:
             if not self.attempt.has_asked or self._pipeline.health.may_retry(candidate.name):
                 return candidate
         return None
@@ -164,24 +163,27 @@ class Failover:
         self.attempt.answer = Streamed(answer.sent, stream.joined.take(answer.held), stream)
         return self.attempt.answer
 
-    async def _next_round(self, error: ProviderError) -> deque[Candidate]:
+    async def _left(self, lineup: Lineup, error: ProviderError) -> Lineup:
+        """Those whose turn has not come yet; once it has for all, another round."""
+        return lineup if lineup.first() is not None else await self._next_round(error)
+
+    async def _next_round(self, error: ProviderError) -> Lineup:
         """
         All have failed once: wait, first for a turn before the best of those that are busy, then
         for those that may be asked again; empty to give up.
         """
         if self._has_waited and _is_crowded(error):
-            return deque()  # for as long as one may: it is time that the client heard of it
+            return NOBODY  # for as long as one may: it is time that the client heard of it
         if self._lines and not self._has_waited:
             self._waits = self._has_waited = True
-            return deque(self._lines[:1])
+            return Lineup(self._lines[:1])
         spent = self._retries.spent_targets
         left = offering(self._route, self._terms.call) - spent
         pause = self._retries.pause(self._pipeline.health.soonest(left)) if left else None
         if pause is None:
-            return deque()
+            return NOBODY
         await asyncio.sleep(pause + EARLY)
-        again = candidates(self._pipeline, self._route, self._terms.call)
-        return deque(each for each in again if each.name not in spent)
+        return Lineup(self.others())
 
     def _final(self, error: GatewayError | ProviderError) -> GatewayError | ProviderError:
         """The last error is the one the client hears of, with how long to wait."""
@@ -197,11 +199,11 @@ def _is_crowded(error: ProviderError) -> bool:
     return isinstance(error, ProviderBusy) and error.retry_after is not None
 
 
-def candidates(pipeline: Pipeline, route: Route, call: Call) -> Sequence[Candidate]:
+def candidates(pipeline: Pipeline, route: Route, call: Call) -> Iterator[Candidate]:
     """The targets to try now, best first."""
     health = pipeline.health
     planned = plan(route, call.operation, health.is_up, pipeline.chance)
-    return planned if len(planned) < 2 else preferred_first(planned, health.prefers)
+    return preferred_first(planned, health.prefers)
 
 
 def offering(route: Route, call: Call) -> set[str]:

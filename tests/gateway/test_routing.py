@@ -133,15 +133,33 @@ def test_what_a_failed_target_leaves_goes_to_the_others_by_weight_too() -> None:
         assert drawn[name] == pytest.approx(expected, abs=6 * expected**0.5)
 
 
-def test_a_single_target_that_is_up_is_not_drawn_for() -> None:
-    route = route_of([1, 1], strategy="weighted")
-
+def test_a_single_target_is_not_drawn_for() -> None:
     class Untouched(Random):
         def random(self) -> float:
             raise AssertionError
 
-    assert names_of(plan(route, "chat", lambda name: name == "b/m", Untouched())) == "b"
+    route = route_of([1], strategy="weighted")
+    assert names_of(plan(route, "chat", every_up, Untouched())) == "a"
     assert list(plan(route, "chat", lambda _: False, Untouched())) == []
+
+
+@given(st.integers(1, 100), st.sampled_from(["ordered", "weighted"]), st.integers())
+def test_while_the_first_target_answers_no_other_is_looked_at(
+    count: int, strategy: str, seed: int
+) -> None:
+    targets = [{"provider": "a", "model": f"m{number}"} for number in range(count)]
+    model = ModelSettings.model_validate({"targets": targets, "strategy": strategy})
+    (route,) = Routes({"chat": model}, {"a": provider("a")})
+    asked: list[str] = []
+
+    def is_up(name: str) -> bool:
+        asked.append(name)
+        return True
+
+    planned = preferred_first(plan(route, "chat", is_up, Random(seed)), every_up)
+
+    assert next(planned).name == asked[0]
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -223,13 +241,4 @@ def test_targets_that_health_would_rather_not_ask_come_last_and_are_still_asked(
 
     ordered = preferred_first(planned, lambda name: name[0] not in limping)
 
-    assert ordered == well + [each for each in planned if each not in well]
-
-
-def test_an_only_target_is_asked_without_a_question_about_it() -> None:
-    planned = route_of([1]).candidates
-
-    def never(_: str) -> bool:
-        raise AssertionError
-
-    assert preferred_first(planned, never) == planned
+    assert list(ordered) == well + [each for each in planned if each not in well]

@@ -8,7 +8,7 @@ import pytest
 from gateway.contract.errors import ProviderUnreachable
 from gateway.contract.provider import AnyProvider
 from gateway.health import Health, HealthSettings
-from gateway.routing import ModelSettings, Route, Routes, plan, preferred_first
+from gateway.routing import Candidate, ModelSettings, Route, Routes, plan, preferred_first
 from providers.vllm import VLLM
 from tests.support.health import Clock, Draws, health_of
 
@@ -72,6 +72,12 @@ def routed(*names: str, strategy: str) -> Route:
     return route
 
 
+def asked_of(route: Route, health: Health, chance: Random) -> list[Candidate]:
+    """Whom a request would ask, one after the other."""
+    planned = plan(route, "chat", health.is_up, chance)
+    return list(preferred_first(planned, health.prefers))
+
+
 @pytest.mark.parametrize("strategy", ["ordered", "weighted"])
 def test_no_herd_falls_upon_it_and_nobody_is_refused_for_its_sake(
     clock: Clock, strategy: str
@@ -84,7 +90,7 @@ def test_no_herd_falls_upon_it_and_nobody_is_refused_for_its_sake(
         clock.now = 1010.0 + second
         first: Counter[str] = Counter()
         for _ in range(1000):
-            planned = preferred_first(plan(route, "chat", health.is_up, chance), health.prefers)
+            planned = asked_of(route, health, chance)
             assert len(planned) == 3
             health.admits(planned[0].name)
             first[planned[0].name] += 1
@@ -97,7 +103,7 @@ def test_an_only_target_has_all_of_its_requests_at_once(clock: Clock) -> None:
     route = routed("a", strategy="ordered")
 
     for _ in range(100):
-        planned = preferred_first(plan(route, "chat", health.is_up, Random(1)), health.prefers)
+        planned = asked_of(route, health, Random(1))
         assert [each.name for each in planned] == ["a/m"]
         assert health.admits("a/m")
 
