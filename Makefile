@@ -5,10 +5,10 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCE := gateway providers tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-real bench profile bench-scenarios prove-limits chaos fuzz lock
+.PHONY: help setup run test lint test-real bench bench-instructions profile bench-scenarios prove-limits chaos fuzz lock
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: .venv/.test ## set up everything that development needs
 
@@ -29,6 +29,9 @@ test-real: .venv/.test ## against a real inference server, which is built first 
 
 bench: .venv/.test ## CPU per request and per chunk, beside rolter, Caddy and nginx (5 minutes)
 	$(BIN)/python -m tests.bench
+
+bench-instructions: .venv/.test ## instructions per request and per chunk, the same on a busy machine (minutes)
+	$(BIN)/python -m tests.bench.instructions
 
 profile: .venv/.test ## where the CPU of a request and of a chunk goes: tables and flame graphs
 	$(BIN)/python -m tests.bench.hot_spots requests

@@ -2,7 +2,8 @@
 A relay and nothing else: plain ASGI on uvicorn, and the gateway's own upstream engine.
 
 What the gateway costs beyond this is the price of its features; what this costs is the price of
-Python, uvicorn and the engine. Takes the upstream's URL as its argument and prints its own.
+Python, uvicorn and the engine. Takes the upstream's URL as its argument, and the port to listen
+on if it is not to be any; prints its own URL.
 """
 
 import asyncio
@@ -68,10 +69,10 @@ async def _read(receive: Receive) -> bytes:
     return b"".join(pieces)
 
 
-def main(base_url: str) -> None:
+def main(base_url: str, port: str = "0") -> None:
     """Serve until a signal comes, on the server that the gateway uses."""
     bare = Bare(base_url)
-    listener = Listener(bare, bind("127.0.0.1", 0))
+    listener = Listener(bare, bind("127.0.0.1", int(port)))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(
             serve_listeners(
@@ -84,4 +85,4 @@ def main(base_url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -105,10 +105,15 @@ def gateway(
         NotStarted: it did not come up, or a feature is off.
     """
     key = Key.generate().reveal()
-    url = f"http://127.0.0.1:{upstream_port}"
-    text = _CONFIG.format(url=url, public=PUBLIC_MODEL, model=MODEL, key=key) + more
+    text = configuration(upstream_port, key) + more
     with configured_gateway(name, text, key, directory, env) as contender:
         yield contender
+
+
+def configuration(upstream_port: int, key: str) -> str:
+    """YAML for a gateway before that upstream, with one key that has limits."""
+    url = f"http://127.0.0.1:{upstream_port}"
+    return _CONFIG.format(url=url, public=PUBLIC_MODEL, model=MODEL, key=key)
 
 
 @contextmanager
@@ -135,10 +140,16 @@ def configured_gateway(
 
 @contextmanager
 def foreign(
-    name: str, command: Sequence[str | Path], port: int, directory: Path, *, key: str = ""
+    name: str,
+    command: Sequence[str | Path],
+    port: int,
+    directory: Path,
+    *,
+    key: str = "",
+    patience: float = PATIENCE,
 ) -> Iterator[Contender]:
     """
-    Somebody else's server, that its command makes listen on `port`.
+    Any server, that its command makes listen on `port` within `patience` seconds.
 
     Raises:
         NotStarted: it did not; its own words say why.
@@ -147,7 +158,7 @@ def foreign(
     # What it would keep in its user's home it keeps there.
     homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(directory))
     with _process(command, log, homes) as (process, began):
-        _wait_for_port(process, port, log)
+        _wait_for_port(process, port, log, patience)
         took = time.perf_counter() - began
         yield Contender(name, process.pid, port, took, key, log)
 
@@ -213,8 +224,10 @@ def _announced(process: "subprocess.Popen[bytes]", log: Path) -> str:
     raise NotStarted(log.read_text(errors="replace"))
 
 
-def _wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
+def _wait_for_port(
+    process: "subprocess.Popen[bytes]", port: int, log: Path, patience: float
+) -> None:
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as caller:
             if caller.connect_ex(("127.0.0.1", port)) == 0:
