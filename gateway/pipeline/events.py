@@ -85,7 +85,7 @@ class EventStream:
         self, chunks: AsyncIterator[bytes], reader: Reader, tally: Tally, most: int = 0
     ) -> None:
         """`most` is the deltas with text, each a token at least, that it may have; 0: any."""
-        self._chunks = chunks
+        self._chunk = chunks.__anext__
         self._most = most or sys.maxsize
         self._reader = reader
         self._tally = tally
@@ -136,17 +136,18 @@ class EventStream:
         Raises:
             ProviderError: the answer ended otherwise. What came before it was handed out.
         """
-        pieces: list[Piece] = []
-        while not pieces:
+        while True:
             if self._failure is not None:
                 raise self._failure
             if self.done:
-                return pieces
+                return []
             self._waiting()
-            chunk = await anext(self._chunks, None)
-            self._waited()
-            if chunk is None:
+            try:
+                chunk = await self._chunk()
+            except StopAsyncIteration:
+                self._waited()
                 return self._end()
+            self._waited()
             if (
                 mould is not None
                 and self._tally.pieces < self._most
@@ -155,15 +156,17 @@ class EventStream:
             ):
                 self._tally.pieces += 1
                 return [(chunk, mould.seen)]
-            self._read(chunk, pieces)
-        return pieces
+            if pieces := self._read(chunk):
+                return pieces
 
-    def _read(self, chunk: bytes, pieces: list[Piece]) -> None:
+    def _read(self, chunk: bytes) -> list[Piece]:
+        """The events that are whole now, up to one that ends the stream."""
+        pieces: list[Piece] = []
         try:
             events = self._decoder.feed(chunk)
         except ProviderError as error:
             self._failure = error
-            return
+            return pieces
         for raw, data in events:
             if data is None:
                 pieces.append((raw, _SILENT))
@@ -171,17 +174,18 @@ class EventStream:
             seen = self._reader.read(data)
             if seen.error is not None:  # the event is not handed out, so its content is not either
                 self._failure = seen.error
-                return
+                break
             if self._tally.pieces + seen.pieces > self._most:
                 self._failure = ProviderGarbled(
                     "more output than it was allowed", code="upstream_exceeded_max_tokens"
                 )
-                return
+                break
             self._tally.add(seen)
             if seen.done:
                 self._finish(raw, seen, pieces)
-                return
+                break
             pieces.append((raw, seen))
+        return pieces
 
     def _finish(self, raw: bytes, seen: Seen, pieces: list[Piece]) -> None:
         if self._reader.complete:
@@ -200,10 +204,12 @@ class EventStream:
         """
         try:
             async with asyncio.timeout(READ_OUT):
-                while await anext(self._chunks, None) is not None:
-                    pass
+                while True:
+                    await self._chunk()
         except (TimeoutError, ProviderError):
             return  # the connection is closed instead, which costs the next request a connect
+        except StopAsyncIteration:
+            return
 
     def _end(self) -> list[Piece]:
         """The upstream closed without an end marker: complete only if all choices finished."""
