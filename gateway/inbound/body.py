@@ -5,12 +5,14 @@ A body that is too large is refused as soon as that is known: by its announced l
 of it is read, else with the first byte too many. One that comes too slowly holds nobody up for
 long: neither by a pause nor by trickling.
 
-Hot: once a request; a body that is there whole costs no look at the clock.
+Hot: once a request; a body that is there whole costs no look at the clock, and no timer.
 """
 
 import asyncio
+import types
+from collections.abc import Generator
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from ..contract.errors import BodyTooLarge, BodyTooSlow, InvalidRequest, UnsupportedMediaType
 from ..contract.head import Head
@@ -84,15 +86,37 @@ def _check_length(announced: bytes, max_body: int) -> None:
 
 async def _next(receive: Receive, interrupt: Interrupt, patience: float) -> tuple[bytes, bool]:
     """The next piece, and whether there are more."""
-    # A bare timer: asyncio.timeout costs ten times as much, for a body that is mostly there.
-    timer = asyncio.get_running_loop().call_later(patience, _give_up, interrupt)
+    arriving = receive().__await__()
     try:
-        message = await receive()
-    finally:
-        timer.cancel()
+        awaited = arriving.send(None)
+    except StopIteration as arrived:  # nearly always: it came with the head
+        message: Message = arrived.value
+    else:
+        timer = asyncio.get_running_loop().call_later(patience, _give_up, interrupt)
+        try:
+            message = await _rest(arriving, awaited)
+        finally:
+            timer.cancel()
     if message["type"] == "http.disconnect":
         raise ClientHungUp
     return message.get("body", b""), message.get("more_body", False)
+
+
+@types.coroutine
+def _rest(
+    arriving: Generator[object, object, Message], awaited: object
+) -> Generator[object, object, Message]:
+    """Go on with what was begun by hand, and then had to wait for something."""
+    try:
+        while True:
+            try:
+                given = yield awaited
+            except BaseException as error:  # noqa: BLE001 - a cancellation: it is the other's to hear
+                awaited = arriving.throw(error)
+            else:
+                awaited = arriving.send(given)
+    except StopIteration as arrived:
+        return arrived.value  # type: ignore[no-any-return]  # the generator's own
 
 
 def _give_up(interrupt: Interrupt) -> None:

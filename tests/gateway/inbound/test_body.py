@@ -144,6 +144,39 @@ async def test_a_body_whose_next_piece_does_not_come_is_too_slow() -> None:
     assert wire.taken == 1
 
 
+async def test_a_body_that_is_there_whole_costs_no_look_at_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wire = Wire([b"body"])
+    with Interrupt() as interrupt, monkeypatch.context() as patched:
+        patched.setattr(asyncio, "get_running_loop", pytest.fail)
+        assert await read_body(wire.receive, {}, interrupt, max_body=MAX, patience=30) == b"body"
+
+
+async def test_a_cancellation_reaches_whoever_receives() -> None:
+    async def receive() -> Message:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            heard.append("cancelled")
+            await asyncio.sleep(0)  # what it does about it, it may take its time for
+            heard.append("done")
+            raise
+        raise AssertionError
+
+    async def read() -> bytes:
+        with Interrupt() as interrupt:
+            return await read_body(receive, {}, interrupt, max_body=MAX, patience=30)
+
+    heard: list[str] = []
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert heard == ["cancelled", "done"]
+
+
 async def test_the_bound_on_waiting_is_between_pieces_and_not_on_the_whole() -> None:
     async def slowly() -> Message:
         await asyncio.sleep(0.02)
