@@ -201,11 +201,15 @@ class Redis:
         packed = b"".join([pack_command(command) for command in commands])  # type: ignore[arg-type]
         await connection.send_packed_command(packed, check_health=False)
         for call in calls:
-            reply = await _reply(connection)
-            if resend and isinstance(reply, NoScriptError):
-                forgotten.append(call)
-                continue
-            stale = stale or isinstance(reply, ReadOnlyError)
+            reply: object
+            try:
+                reply = await connection.read_response(disconnect_on_error=False)
+            except ResponseError as refused:
+                if resend and isinstance(refused, NoScriptError):
+                    forgotten.append(call)
+                    continue
+                stale = stale or isinstance(refused, ReadOnlyError)
+                reply = refused
             call.resolve(reply)
         if stale:  # a failover has made this server a replica
             await self._disconnect()
@@ -248,13 +252,6 @@ def open_redis(url: str, *, deadline: float = 0.05) -> Redis:
         socket_connect_timeout=None,
     )
     return Redis(partial(pool.connection_class, **pool.connection_kwargs), deadline=deadline)
-
-
-async def _reply(connection: AbstractConnection) -> object:
-    try:
-        return await connection.read_response(disconnect_on_error=False)
-    except ResponseError as refused:
-        return refused
 
 
 def _whole(call: _Call) -> tuple[Argument, ...]:

@@ -52,14 +52,16 @@ class Layout:
     """
     The limits of one tenant, ready to send: what differs between requests is left open.
 
-    `places` and `rooms` are the keys and amounts of the limits on concurrency.
+    `keys` are those of `limits`; `places` and `rooms` are the keys and amounts of the limits on
+    concurrency.
     """
 
+    limits: tuple[Limit, ...]
     shard: int
     shared: tuple[str, str, str]
     ledger: str
     prefix: str
-    limits: tuple[str, ...]
+    keys: tuple[str, ...]
     places: tuple[str, ...]
     rooms: tuple[int, ...]
     extents: tuple[str | int, ...]
@@ -87,11 +89,12 @@ class Layout:
             extents += (kind, *extent)
         held = [limit for limit in limits if limit.window.kind == AtOnce.kind]
         return cls(
+            limits=limits,
             shard=shard,
             shared=shard_keys(shard),
             ledger=ledger_key(shard),
             prefix=prefix,
-            limits=tuple(prefix + limit.name for limit in limits),
+            keys=tuple(prefix + limit.name for limit in limits),
             places=tuple(prefix + limit.name for limit in held),
             rooms=tuple(limit.amount for limit in held),
             extents=tuple(extents),
@@ -101,11 +104,11 @@ class Layout:
 
     def ending(self, request_id: str) -> tuple[str, ...]:
         """The keys of reserve and settle."""
-        return (*self.shared, f"{self.prefix}t:{request_id}", self.ledger, *self.limits)
+        return (*self.shared, f"{self.prefix}t:{request_id}", self.ledger, *self.keys)
 
     def restoring(self, request_id: str) -> tuple[str, ...]:
         """The keys of restore."""
-        return (*self.shared, f"{self.prefix}t:{request_id}", *self.limits)
+        return (*self.shared, f"{self.prefix}t:{request_id}", *self.keys)
 
     def arguments(self, ask: Ask) -> list[str | int]:
         """The arguments of reserve from the tenant on."""

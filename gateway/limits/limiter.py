@@ -5,7 +5,7 @@ The one interface behind which limits are kept, and what a limiter is told by th
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol, Self
+from typing import Protocol, Self, SupportsBytes
 
 from .counts import Counts
 from .model import Amounts, Ask, Limit, Measure, Reservation, Standing
@@ -26,7 +26,7 @@ class Spent(Protocol):
         ...
 
 
-def _kept_nowhere(entry: bytes) -> None:
+def _kept_nowhere(entry: SupportsBytes) -> None:
     """Where no ledger is kept."""
 
 
@@ -41,7 +41,7 @@ class Books:
     """
 
     spent: Spent | None = None
-    outbox: Callable[[bytes], None] = _kept_nowhere
+    outbox: Callable[[SupportsBytes], None] = _kept_nowhere
 
 
 class Limiter(Protocol):
@@ -102,10 +102,12 @@ class Limiter(Protocol):
         """
         ...
 
-    async def settle(self, reservation: Reservation, used: Amounts, *, entry: bytes = b"") -> None:
+    async def settle(
+        self, reservation: Reservation, used: Amounts, *, entry: SupportsBytes | None = None
+    ) -> None:
         """
         Charge what was used, give back the rest, and hand `entry`, the request's row, to the
-        ledger. Never raises; a second call does nothing.
+        ledger: packed where it leaves this process. Never raises; a second call does nothing.
         """
         ...
 

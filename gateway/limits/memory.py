@@ -12,7 +12,7 @@ remembered by the identity of its limits.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, SupportsBytes
 
 from ..contract.errors import LimitsUnavailable, StoreUnavailable
 from .counters import Counter, Instant, PeriodCounter, counter_of
@@ -159,14 +159,16 @@ class MemoryLimiter:
         ]
         held.amounts = reservation.amounts = amounts
 
-    async def settle(self, reservation: Reservation, used: Amounts, *, entry: bytes = b"") -> None:
+    async def settle(
+        self, reservation: Reservation, used: Amounts, *, entry: SupportsBytes | None = None
+    ) -> None:
         reservation.settled = True
         held = self._open.pop(reservation.request_id, None)
         if held is None:
             return
         self.counts.overshot(used.tokens - held.amounts.tokens, used.cost - held.amounts.cost)
         self._give_back(reservation, held, parts(used))
-        if entry:
+        if entry is not None:
             self._books.outbox(entry)
 
     async def cancel(self, reservation: Reservation) -> None:

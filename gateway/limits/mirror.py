@@ -9,7 +9,7 @@ Hot: `took` and `gave_back` run once a request.
 from collections.abc import Iterator
 
 from .keys import shard_of, tenant_prefix
-from .model import Amounts, Limit, Reservation, Sliding
+from .model import Amounts, Limit, Reservation, Sliding, parts
 
 OFTEN = 1024
 """Admissions between two searches for windows that have emptied, at least."""
@@ -27,16 +27,16 @@ class Mirror:
 
     def took(self, reservation: Reservation) -> None:
         """A reservation was charged, when it says."""
-        amounts, at = reservation.amounts, reservation.charged
+        taken, at = parts(reservation.amounts), reservation.charged
         windows = self._windows.get(reservation.tenant)
         if windows is None:
             windows = self._windows[reservation.tenant] = {}
         for limit in reservation.limits:
             window = limit.window
-            if isinstance(window, Sliding):
+            if type(window) is Sliding:
                 _, buckets = windows.get(limit.name) or _begun(windows, limit, window)
                 bucket = at // window.bucket_ms
-                buckets[bucket] = buckets.get(bucket, 0) + limit.cost(amounts)
+                buckets[bucket] = buckets.get(bucket, 0) + taken[limit.part]
                 if len(buckets) > window.buckets + 1:
                     _forget_before(buckets, bucket - window.buckets)
         self._until_search -= 1
@@ -53,10 +53,10 @@ class Mirror:
 
     def gave_back(self, reservation: Reservation, used: Amounts) -> None:
         """A reservation has become what was used."""
-        amounts, at = reservation.amounts, reservation.charged
+        reserved, charged = parts(reservation.amounts), parts(used)
         for limit, window, buckets in self._growing(reservation):
-            back = limit.cost(amounts) - limit.cost(used)
-            bucket = at // window.bucket_ms
+            back = reserved[limit.part] - charged[limit.part]
+            bucket = reservation.charged // window.bucket_ms
             if back > 0 and bucket in buckets:
                 buckets[bucket] -= back
 

@@ -36,7 +36,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from random import Random
-from typing import Self
+from typing import Self, SupportsBytes
 
 from redis.exceptions import RedisError
 
@@ -176,7 +176,9 @@ class RedisLimiter:
             else:
                 self._extended(reservation, amounts, answer)
 
-    async def settle(self, reservation: Reservation, used: Amounts, *, entry: bytes = b"") -> None:
+    async def settle(
+        self, reservation: Reservation, used: Amounts, *, entry: SupportsBytes | None = None
+    ) -> None:
         if reservation.settled:
             return
         reservation.settled = True
@@ -294,7 +296,7 @@ class RedisLimiter:
         """Charge to the store what it has not admitted, if anything there will remember it."""
         if any(limit.window.kind == Calendar.kind for limit in ending.reservation.limits):
             self._unfinished.later(ending)
-        elif ending.entry:
+        elif ending.entry is not None:
             self._books.outbox(ending.entry)
 
     def _refusal(
@@ -317,6 +319,8 @@ class RedisLimiter:
 
 def _standings(limits: tuple[Limit, ...], used: list[int], now: int) -> tuple[Standing, ...]:
     return tuple(
-        Standing(limit, max(0, limit.amount - each), limit.window.resets_in(now) / 1000)
-        for limit, each in zip(limits, used, strict=True)
+        [
+            Standing(limit, max(0, limit.amount - each), limit.window.resets_in(now) / 1000)
+            for limit, each in zip(limits, used, strict=True)
+        ]
     )

@@ -4,7 +4,7 @@ Why a request gets nothing from its limits: one is used up, or can never hold so
 
 from ..contract.errors import BudgetExhausted, LimitExceeded, RequestExceedsLimit
 from .counts import Counts
-from .model import Ask, Calendar, Limit, Standing
+from .model import Ask, Calendar, Limit, Standing, parts
 
 NANO = 1_000_000_000
 
@@ -17,9 +17,9 @@ def check_fits(limits: tuple[Limit, ...], ask: Ask, counts: Counts) -> int:
         RequestExceedsLimit: one of them can not even hold the least cap, or a sliding window not
             the whole one.
     """
-    cap, most = ask.cap, ask.at(ask.cap)
+    cap, most = ask.cap, parts(ask.at(ask.cap))
     for limit in limits:
-        if limit.cost(most) <= limit.amount:
+        if most[limit.part] <= limit.amount:
             continue
         within = limit.cap_within(ask, limit.amount)
         if limit.window.kind != Calendar.kind or within < ask.least:

@@ -6,19 +6,22 @@ Every method may raise `redis.exceptions.RedisError`; then the script may or may
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsBytes
 
 import structlog
 
 from ..redis import Argument, Redis, Script
 from .counts import Counts
 from .keys import Layout, shard_keys, stored_keys
-from .model import Amounts, Ask, Limit, Reservation
+from .model import Amounts, Ask, Limit, Reservation, parts
 from .seeds import Seeds
 from .settings import LimitsSettings
 
-KEPT = 4096
-"""Layouts remembered; beyond that all are forgotten at once, which costs microseconds."""
+KEPT = 16_384
+"""
+Layouts remembered, of about 2 KB; beyond that all are forgotten at once, and each is made anew in
+microseconds.
+"""
 
 RENEWED_AT_ONCE = 128
 SWEPT_AT_ONCE = 64
@@ -55,7 +58,7 @@ class Ending(NamedTuple):
     reservation: Reservation
     mode: str
     used: Amounts
-    entry: bytes = b""
+    entry: SupportsBytes | None = None
     handed: int = 0
 
 
@@ -99,7 +102,7 @@ class Scripts:
         self._grace = round(2000 * settings.sweep)  # each process looks once a sweep, about
         self._now = now
         self._seeded = int(seeded)
-        self._layouts: dict[tuple[str, tuple[Limit, ...]], Layout] = {}
+        self._layouts: dict[tuple[str, int], Layout] = {}
 
     def shard(self, reservation: Reservation) -> int:
         """Where it lies."""
@@ -125,7 +128,7 @@ class Scripts:
         for seed in seeds:
             arguments += seed
         keys = layout.ending(reservation.request_id)
-        return await self._run(self._reserve, keys, arguments, layout.shard)
+        return self._heard(layout.shard, await self.redis.run(self._reserve, keys, arguments))
 
     async def extend(
         self, reservation: Reservation, amounts: Amounts, seeds: Iterable[Seed] = ()
@@ -142,8 +145,8 @@ class Scripts:
             arguments += (limit.cost(amounts), limit.amount)
         for seed in seeds:
             arguments += seed
-        keys = (*layout.shared, *layout.limits)
-        return await self._run(self._extend, keys, arguments, layout.shard)
+        keys = (*layout.shared, *layout.keys)
+        return self._heard(layout.shard, await self.redis.run(self._extend, keys, arguments))
 
     async def end(self, ending: Ending, seeds: Iterable[Seed] = ()) -> Answer:
         """See settle.lua for the answers."""
@@ -151,23 +154,25 @@ class Scripts:
         layout = self._layout(reservation.tenant, reservation.limits)
         arguments: list[Argument] = [self._now(), self._lease, reservation.request_id, mode]
         if mode == "S":
-            arguments += (entry, reservation.epoch, reservation.admitted, handed, self._seeded)
-            arguments += [limit.cost(used) for limit in reservation.limits]
+            packed = b"" if entry is None else bytes(entry)
+            arguments += (packed, reservation.epoch, reservation.admitted, handed, self._seeded)
+            charged = parts(used)
+            arguments += [charged[limit.part] for limit in reservation.limits]
             for seed in seeds:
                 arguments += seed
         keys = layout.ending(reservation.request_id)
-        return await self._run(self._settle, keys, arguments, layout.shard)
+        return self._heard(layout.shard, await self.redis.run(self._settle, keys, arguments))
 
     async def expire(self, shard: int, request_id: str, stored: bytes) -> int:
         """End a reservation whose lease has ended, as it was found."""
         keys = stored_keys(shard, request_id, stored)
         arguments: list[Argument] = [self._now(), self._lease, request_id, "E"]
-        return (await self._run(self._settle, keys, arguments, shard)).how
+        return self._heard(shard, await self.redis.run(self._settle, keys, arguments)).how
 
     async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> list[int]:
         """Now, and what each limit has in use; see standings.lua for what is below 0."""
         layout = self._layout(tenant, limits)
-        keys = (layout.shared[2], *layout.limits)
+        keys = (layout.shared[2], *layout.keys)
         arguments = (self._now(), self._seeded, *layout.extents)
         answer: list[int] = await self.redis.run(self._standings, keys, arguments)
         return answer
@@ -207,7 +212,7 @@ class Scripts:
             *layout.arguments(Ask(reservation.amounts)),
         ]
         keys = layout.restoring(reservation.request_id)
-        return await self._run(self._restore, keys, arguments, layout.shard)
+        return self._heard(layout.shard, await self.redis.run(self._restore, keys, arguments))
 
     async def refill(self, shard: int, windows: Sequence[tuple[str, Sequence[Argument]]]) -> Answer:
         """Put amounts back into windows that the store has lost: keys and their arguments."""
@@ -216,7 +221,7 @@ class Scripts:
         arguments: list[Argument] = [self._now(), self._lease, self._grace]
         for _, of_one in windows:
             arguments += of_one
-        return await self._run(self._refill, keys, arguments, shard)
+        return self._heard(shard, await self.redis.run(self._refill, keys, arguments))
 
     async def swept(self, shard: int) -> tuple[int, list[tuple[str, bytes]]]:
         """A shard's epoch, 0 where there are no data, and reservations whose leases have ended."""
@@ -227,7 +232,7 @@ class Scripts:
     async def touch(self, shard: int) -> Answer:
         """Whether a shard's data are still those that this process knows, or STRANGE."""
         arguments = (self._now(), self._lease, 0, self.epochs.get(shard, 0))
-        return await self._run(self._renew, shard_keys(shard), arguments, shard)
+        return self._heard(shard, await self.redis.run(self._renew, shard_keys(shard), arguments))
 
     async def _renewed(
         self, layout: Layout, reservations: Sequence[Reservation], *, again: bool
@@ -238,12 +243,10 @@ class Scripts:
             tokens, cost = reservation.so_far()
             arguments += (reservation.request_id, f"{tokens},{cost}")
         keys = (*layout.shared, *layout.places)
-        return await self._run(self._renew, keys, arguments, layout.shard)
+        return self._heard(layout.shard, await self.redis.run(self._renew, keys, arguments))
 
-    async def _run(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], shard: int
-    ) -> Answer:
-        how, now, reset, epoch, *rest = await self.redis.run(script, keys, arguments)
+    def _heard(self, shard: int, said: list[Any]) -> Answer:
+        how, now, reset, epoch, *rest = said
         self.epochs.setdefault(shard, epoch)
         if reset:
             self.counts.clock_resets += 1
@@ -251,11 +254,12 @@ class Scripts:
         return Answer(how, now, epoch, rest)
 
     def _layout(self, tenant: str, limits: tuple[Limit, ...]) -> Layout:
-        layout = self._layouts.get((tenant, limits))
+        key = (tenant, id(limits))  # a layout keeps its limits, so theirs alone
+        layout = self._layouts.get(key)
         if layout is None:
             if len(self._layouts) >= KEPT:
                 self._layouts.clear()
-            layout = self._layouts[tenant, limits] = Layout.of(tenant, limits)
+            layout = self._layouts[key] = Layout.of(tenant, limits)
         return layout
 
 

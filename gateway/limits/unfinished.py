@@ -87,7 +87,7 @@ class Unfinished:
 
     def later(self, ending: Ending) -> None:
         """End it once the store answers: whether it has is not known."""
-        if ending.entry and not ending.handed:
+        if ending.entry is not None and not ending.handed:
             self._books.outbox(ending.entry)
             ending = ending._replace(handed=self._wall())
         self._waiting[ending.reservation.request_id] = ending
