@@ -418,8 +418,8 @@ IN_PROCESS = (
     Mutant(
         "a request that has used nothing has no row",
         "memory.MemoryLimiter.settle",
-        "if entry:",
-        "if entry and used.tokens:",
+        "if entry is not None:",
+        "if entry is not None and used.tokens:",
         "q7",
     ),
     Mutant(
