@@ -1,6 +1,7 @@
 """
-What is special about uvicorn: its connections, listeners, signals, and a shutdown that lets
-streams finish. uvicorn's version is pinned, because this relies on how it starts and stops.
+uvicorn's server, with what is special here: connections and exchanges of our own, listeners,
+signals, and a shutdown that lets streams finish. uvicorn's version is pinned, because this relies
+on how it starts and stops.
 """
 
 from .bounds import Bounds

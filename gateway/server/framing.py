@@ -56,6 +56,11 @@ def size_of(target: bytes, headers: Headers) -> int:
     return len(target) + 4 + sum([len(name) + len(value) + 4 for name, value in headers])
 
 
+def origin_form(target: bytes) -> bytes:
+    """A target without fault, but for the scheme and host that it may name."""
+    return target if target[:1] == b"/" else target[target.index(b"/", len("https://")) :]
+
+
 def _fault_of_coding(version: str, headers: Headers) -> Refusal | None:
     if version not in {"1.0", "1.1"}:
         return BAD_VERSION

@@ -1,30 +1,35 @@
 """
-One connection of a client: uvicorn's, where that is too trusting.
+One connection of a client, under uvicorn's server: bytes in, exchanges, and their order.
 
 What must stay true: bytes that two readers could understand differently end the connection;
 requests are answered one at a time, in the order in which they came; a connection waits for its
 client within a bound at every moment (but for a body, whose reader has its own); and whoever
 answers a request hears at once that its client is gone.
 
-Hot: `data_received` to `on_headers_complete`, and `on_response_complete`, run once a request.
+Hot: `data_received` to `on_message_complete`, and `answered`, run once a request.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 import structlog
+from starlette.types import Scope
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from ..pipeline import ON_HANG_UP
 from ..telemetry.ulid import ulid
 from .backlog import Backlog
 from .bounds import FRAMING_OF_A_BYTE, MAX_AHEAD, MAX_AHEAD_BYTES, Bounds, Wait
-from .framing import MAX_HEAD, fault_of, size_of
+from .exchange import Exchange
+from .framing import MAX_HEAD, Headers, fault_of, origin_form, size_of
 from .half_close import COMMENT, INTERIM, Probe
 from .refusals import (
     HEAD_TOO_LARGE,
@@ -38,12 +43,16 @@ from .refusals import (
 
 _TOO_EARLY = 0.002
 """Seconds by which uvloop may fire early, since it counts whole milliseconds."""
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 _log = structlog.stdlib.get_logger("lockgate.server")
 
 
-class Connection(HttpToolsProtocol):
-    """One connection, under those bounds; the rest is as uvicorn has it."""
+class Connection(asyncio.Protocol):
+    """One connection, under those bounds; the rest is what uvicorn's server gives each of its."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
 
     def __init__(
         self,
@@ -54,12 +63,23 @@ class Connection(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        if not config.loaded:
+            config.load()
+        self.loop = _loop or asyncio.get_running_loop()
+        self.state = server_state
+        self._app = config.loaded_app
+        self._app_state = app_state
+        self._parser = httptools.HttpRequestParser(self)
         # What follows a request that said it was the last is nobody's.
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=False)
+        self._target = b""
+        self._headers: Headers = []
+        self._asks_leave = False
         self._bounds = bounds
         self._on_hang_up: Callable[[], None] | None = None
-        self._answering: RequestResponseCycle | None = None
+        self._latest: Exchange | None = None
+        self._answering: Exchange | None = None
+        self._queue: deque[tuple[Exchange, Scope]] = deque()
         self._wait: Wait | None = None
         self._patience = bounds.patience
         self._due = self._fires = 0.0
@@ -77,7 +97,11 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there, and must say something soon."""
-        super().connection_made(transport)
+        self.state.connections.add(self)  # type: ignore[arg-type]  # it has what uvicorn asks for
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self._server, self._client = get_local_addr(transport), get_remote_addr(transport)
+        self._scheme = "https" if is_ssl(transport) else "http"
         self._backlog = Backlog(self.loop, transport, self._bounds)
         if transport.get_extra_info("socket").fileno() >= self._bounds.places:
             self._refuse(NO_PLACE)
@@ -94,32 +118,32 @@ class Connection(HttpToolsProtocol):
         else:
             self._framing += self._piece
         try:
-            self.parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._is_deaf = True  # it was told that the connection closes; see on_headers_complete
         except httptools.HttpParserError:
             self._refuse(self._refusal or MALFORMED)
             return
-        if not self._in_head or self.pipeline or self._head > MAX_HEAD:
+        if not self._in_head or self._queue or self._head > MAX_HEAD:
             self._check_amounts()
         answering = self._answering
         wait = None
-        if answering is None or answering.response_complete:
+        if answering is None or answering.is_complete:
             wait = self._client_owes()
         if wait is not self._wait:
             self._await(wait)
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def eof_received(self) -> bool:
         """The client says no more. It may still be reading, or be gone: only a write tells."""
-        answering = self._answering
-        if answering is None or answering.response_complete or not self._in_head:
+        answering, latest = self._answering, self._latest
+        if answering is None or latest is None or answering.is_complete or not self._in_head:
             self._close()
             return False
         self._is_deaf = True
-        self.cycle.keep_alive = False
-        if not answering.response_started:
+        latest.keep_alive = False
+        if not answering.is_begun:
             self.transport.write(INTERIM)
-        elif answering.chunked_encoding and self._on_hang_up is not None:
+        elif answering.is_chunked and self._on_hang_up is not None:
             self.transport.write(COMMENT)  # who asks to be told streams events
         self._probe = Probe(self.transport, self._is_answering)
         return True
@@ -129,13 +153,15 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._backlog.close()
-        self.pipeline.clear()
-        if (answering := self._answering) is not None and not answering.response_complete:
-            answering.disconnected = True
-            answering.message_event.set()
         if self._probe is not None:
             self._probe.close()
-        super().connection_lost(exc)
+        self.state.connections.discard(self)
+        self._queue.clear()
+        if self._answering is not None:
+            self._answering.cut()
+        self._answering = self._latest = None
+        self.flow.resume_writing()
+        del self._parser  # it leads back here
         if (callback := self._on_hang_up) is not None:
             self._on_hang_up = None
             callback()
@@ -143,45 +169,101 @@ class Connection(HttpToolsProtocol):
     # The parser
 
     def on_message_begin(self) -> None:
-        """A request begins: it may ask to be told."""
-        super().on_message_begin()
+        """A request begins."""
         self._has_begun, self._first = True, self._piece
-        self.scope["state"][ON_HANG_UP] = self._tell
+        self._target = b""
+        self._headers = []
+        self._asks_leave = False
+
+    def on_url(self, target: bytes) -> None:
+        """A part of the request's target."""
+        self._target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or a trailer."""
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._asks_leave = True
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is whole; if nothing is wrong with it, the request begins to be answered."""
-        if (fault := self._fault()) is not None:
+        version = self._parser.get_http_version()
+        if (fault := self._fault(version)) is not None:
             self._refusal = fault
             raise _Refused
-        super().on_headers_complete()
-        if not self.pipeline:
-            self._answering = self.cycle
-        self.headers = []  # what comes after the body is not one of those that were checked
+        scope = self._scope(version)
+        self._headers = []  # what comes after the body is not one of those that were checked
         self._in_head, self._framing, self._bodied = False, 0, 0
-        # After either of these the client may say anything or nothing, and neither is a request.
-        if self.expect_100_continue or self.parser.should_upgrade():
-            self.cycle.keep_alive = False
+        before = self._latest
+        self._latest = exchange = Exchange(
+            self,
+            bodiless=scope["method"] == "HEAD",
+            keep_alive=version == "1.1" and self._may_go_on(),
+            asks_leave=self._asks_leave,
+        )
+        if before is None or before.is_complete:
+            self._answering = exchange
+            exchange.begin(self._app, scope)
+        else:
+            self.flow.pause_reading()
+            self._queue.append((exchange, scope))
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
+        assert self._latest is not None, "its head was whole"
         self._bodied += len(body)
-        super().on_body(body)
+        self._latest.add(body)
 
     def on_message_complete(self) -> None:
         """The next bytes are of another request."""
-        super().on_message_complete()
+        assert self._latest is not None, "its head was whole"
+        self._latest.end()
         self._in_head, self._has_begun, self._head = True, False, 0
+
+    def _scope(self, version: str) -> Scope:
+        raw_path, _, query = origin_form(self._target).partition(b"?")
+        path = raw_path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": self._parser.get_method().decode("ascii"),
+            "scheme": self._scheme,
+            "server": self._server,
+            "client": self._client,
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self._headers,
+            "state": {**self._app_state, ON_HANG_UP: self._tell},
+        }
+
+    def _may_go_on(self) -> bool:
+        """After some requests the client may say anything or nothing, and neither is a request."""
+        return (
+            not self._asks_leave
+            and not self._parser.should_upgrade()
+            and bool(self._parser.should_keep_alive())
+        )
 
     # The answer
 
-    def on_response_complete(self) -> None:
+    def shutdown(self) -> None:
+        """No other request is answered. uvicorn's server asks for it."""
+        if self._latest is None or self._latest.is_complete:
+            self.transport.close()
+        else:
+            self._latest.keep_alive = False
+
+    def answered(self) -> None:
         """It is the next request's turn, or the client's."""
-        self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._backlog.watch()
-        elif self.pipeline:
-            self._answering, app = self.pipeline.pop()
-            self._start_asgi_task(self._answering, app)
+        elif self._queue:
+            self._answering, scope = self._queue.popleft()
+            self._answering.begin(self._app, scope)
         elif self._last_words is not None:
             self._say(self._last_words)
         else:
@@ -191,18 +273,18 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         """The client is behind."""
-        super().pause_writing()
+        self.flow.pause_writing()
         self._backlog.watch()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        super().resume_writing()
+        self.flow.resume_writing()
         self._backlog.close()
 
     # What the client owes
 
     def _is_answering(self) -> bool:
-        return self._answering is not None and not self._answering.response_complete
+        return self._answering is not None and not self._answering.is_complete
 
     def _client_owes(self) -> Wait:
         if not self._in_head:
@@ -250,14 +332,14 @@ class Connection(HttpToolsProtocol):
             # A large body may have paused the socket, and a paused one tells of no end.
             self.flow.resume_reading()
 
-    def _fault(self) -> Refusal | None:
-        if len(self.pipeline) >= MAX_AHEAD:
+    def _fault(self, version: str) -> Refusal | None:
+        if len(self._queue) >= MAX_AHEAD:
             return TOO_FAR_AHEAD
         # By the piece, and with all of the one that it began in: only a large one is measured.
         is_large = self._head + self._first > MAX_HEAD
-        if is_large and size_of(self.url, self.headers) > MAX_HEAD:
+        if is_large and size_of(self._target, self._headers) > MAX_HEAD:
             return HEAD_TOO_LARGE
-        return fault_of(self.parser.get_http_version(), self.url, self.headers)
+        return fault_of(version, self._target, self._headers)
 
     def _check_amounts(self) -> None:
         """Whatever does not end is refused before it fills the memory."""
@@ -270,7 +352,7 @@ class Connection(HttpToolsProtocol):
                 self._framing = self._bodied = 0
             elif excess > MAX_HEAD:
                 self._refuse(TOO_MUCH_FRAMING)
-        if self.pipeline:
+        if self._queue:
             self._ahead += self._piece
             if self._ahead > MAX_AHEAD_BYTES:
                 self._refuse(TOO_FAR_AHEAD)
@@ -292,18 +374,17 @@ class Connection(HttpToolsProtocol):
 
     def _drop_the_last(self) -> None:
         """The request whose body is not whole will never be."""
-        if self.pipeline and self.pipeline[0][0] is self.cycle:
-            self.pipeline.popleft()
-        elif self.cycle is self._answering:
-            self._answering = None
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-            if self.cycle.response_started:
+        if self._queue:
+            self._queue.pop()
+        elif self._answering is not None:
+            self._answering.cut()
+            if self._answering.is_begun:
                 self.transport.abort()
+            self._answering = None
 
     def _say(self, refusal: Refusal) -> None:
         request_id = ulid(int(datetime.now(UTC).timestamp() * 1000))
-        client = None if self.client is None else self.client[0]
+        client = None if self._client is None else self._client[0]
         _log.info("connection_refused", request_id=request_id, code=refusal.code, client=client)
         if not self.transport.is_closing():
             self.transport.write(refusal.wire(request_id))
