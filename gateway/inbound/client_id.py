@@ -15,7 +15,10 @@ _HARMLESS = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 
 def client_id_of(head: Head) -> str:
     """The first harmless one in the header that is for it, else the last in the other, else ""."""
-    for value in (*head.get(_OWN, ()), *reversed(head.get(_OTHER, ()))):
+    for value in head.get(_OWN, ()):
+        if _HARMLESS.fullmatch(value):
+            return value.decode()
+    for value in reversed(head.get(_OTHER, ())):
         if _HARMLESS.fullmatch(value):
             return value.decode()
     return ""

@@ -5,7 +5,7 @@ It is a choice of the operator's, per model: once the status is out, a failure c
 and another status can no longer tell what kind it is. Until then nothing is sent, and after the
 first content nothing is needed.
 
-Hot: nothing where it is not wanted; else one task for the time without content.
+Hot: one task for the time without content.
 """
 
 import asyncio
@@ -20,28 +20,26 @@ class Keepalive:
     """
     While the block runs: after so many seconds the stream begins, and a comment follows as often.
 
-    Leaving the block waits until nothing is being sent any more. `after` None does nothing.
+    Leaving the block waits until nothing is being sent any more.
     """
 
     __slots__ = ("_after", "_headers", "_relay", "_task")
 
-    def __init__(self, relay: Relay, after: float | None, headers: Headers) -> None:
+    def __init__(self, relay: Relay, after: float, headers: Headers) -> None:
         self._relay = relay
         self._after = after
         self._headers = headers
-        self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        if self._after is not None:
-            self._task = asyncio.get_running_loop().create_task(self._run(self._after))
+        self._task = asyncio.get_running_loop().create_task(self._run())
         return self
 
-    async def _run(self, after: float) -> None:
-        await asyncio.sleep(after)
+    async def _run(self) -> None:
+        await asyncio.sleep(self._after)
         await self._relay.begin(self._headers)
         while True:
             await self._relay.comment()
-            await asyncio.sleep(after)
+            await asyncio.sleep(self._after)
 
     async def __aexit__(
         self,
@@ -49,7 +47,7 @@ class Keepalive:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        task = self._task
+        del self._task  # its traceback leads back here, and a cycle waits for the collector
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

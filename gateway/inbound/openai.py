@@ -26,13 +26,13 @@ from ..contract.errors import (
 )
 from ..contract.head import Head, head_of
 from ..idempotency import Claim, Idempotency, Kept
-from ..limits import ratelimit_headers
-from ..pipeline import Answer, ClientHungUp, Hints, Pipeline, Request
+from ..pipeline import ClientHungUp, Hints, Pipeline, Request
 from .addresses import ClientAddresses
 from .body import read_body
 from .client_id import client_id_of
-from .errors import Headers, error_headers
+from .errors import error_headers
 from .hang_up import watch
+from .headers import headers_of
 from .hints import hints_of
 from .hops import hops_of
 from .keepalive import Keepalive
@@ -42,9 +42,6 @@ from .replay import FINAL, Copy, Once, check_key, key_of, replay
 from .routes import InferenceRoute
 from .settings import HttpSettings
 from .tags import tags_of
-
-MAX_HEADER = 1024
-"""Characters of a name that a header repeats."""
 
 _log = structlog.stdlib.get_logger("lockgate.inbound")
 
@@ -74,12 +71,12 @@ class Inference:
             async with request:
                 await self._answer(request, head, scope, receive, relay)
         except (GatewayError, ProviderError) as error:
-            await relay.error(error, error_headers(error) + _headers(request))
+            await relay.error(error, error_headers(error) + headers_of(request))
         except ClientHungUp:
             return
         except Exception:  # noqa: BLE001 - the outermost: whatever it is, the client hears of it
             _log.exception("request_failed", request_id=request.record.request_id)
-            await relay.error(InternalError(), error_headers(InternalError()) + _headers(request))
+            await relay.error(InternalError(), error_headers(InternalError()) + headers_of(request))
 
     async def _answer(
         self, request: Request, head: Head, scope: Scope, receive: Receive, relay: Relay
@@ -107,7 +104,7 @@ class Inference:
             request.record.stream = bool(body.get("stream"))
             found = await self._once.claim(request, caller, body["model"], key, content)
         if isinstance(found, Kept):
-            await replay(found, relay, _headers(request))
+            await replay(found, relay, headers_of(request))
         else:  # nobody watches: it goes on without its client, however long that one would wait
             patient = replace(hints, patience=inf)
             run = partial(self._run, request, caller, body, relay, patient)
@@ -123,9 +120,12 @@ class Inference:
     ) -> None:
         stream = bool(body.get("stream"))
         after = request.commit_after(body["model"]) if stream else None
-        async with Keepalive(relay, after, _headers(request)):
+        if after is None:
             answer = await request.answer(caller, body, stream=stream, hints=hints)
-        await relay.answer(answer, request.record.model, _headers(request, answer))
+        else:
+            async with Keepalive(relay, after, headers_of(request)):
+                answer = await request.answer(caller, body, stream=stream, hints=hints)
+        await relay.answer(answer, request.record.model, headers_of(request, answer))
 
     async def _run_for_all(
         self, claim: Claim, request: Request, relay: Relay, run: Callable[[], Awaitable[None]]
@@ -138,7 +138,7 @@ class Inference:
             except ProviderRejected as error:
                 if relay.started or error.status not in FINAL:
                     raise
-                await relay.error(error, error_headers(error) + _headers(request))
+                await relay.error(error, error_headers(error) + headers_of(request))
                 await copy.keep(request.record.request_id)
                 raise
             await copy.keep(request.record.request_id)
@@ -148,47 +148,3 @@ class Inference:
         if not self._route.streams and body.get("stream"):
             raise InvalidRequest("This route does not stream.", param="stream")
         return body
-
-
-def _headers(request: Request, answer: Answer | None = None) -> Headers:
-    """What every response to an inference request carries."""
-    record = request.record
-    headers = [
-        (b"x-request-id", record.request_id.encode()),
-        (b"x-lockgate-attempts", b"%d" % len(record.attempts)),
-    ]
-    if request.account is not None:
-        headers += ratelimit_headers(request.account.standings)
-    if record.client_request_id:
-        headers.append((b"x-client-request-id", record.client_request_id.encode()))
-    if answer is not None:
-        headers += _answer_headers(request, answer)
-    return headers
-
-
-def _answer_headers(request: Request, answer: Answer) -> Headers:
-    record = request.record
-    assert record.first_content is not None, "there is an answer"
-    assert request.serving is not None, "there is an answer"
-    upstream = record.first_content - record.attempts[-1].started
-    gateway = record.first_content - record.started - upstream
-    headers = [
-        (b"x-lockgate-model", _header_text(record.model)),
-        (
-            b"server-timing",
-            b"gateway;dur=%.1f, upstream;dur=%.1f" % (gateway * 1e3, upstream * 1e3),
-        ),
-        (b"openai-processing-ms", b"%d" % (upstream * 1e3)),
-    ]
-    if answer.sent.dropped:
-        headers.append((b"x-lockgate-dropped", _header_text(", ".join(answer.sent.dropped))))
-    if request.account is not None and request.account.lowered_cap is not None:
-        headers.append((b"x-lockgate-max-tokens", b"%d" % request.account.lowered_cap))
-    if request.exposes_target:
-        headers.append((b"x-lockgate-target", _header_text(request.serving.name)))
-    return headers
-
-
-def _header_text(text: str) -> bytes:
-    """Names may hold any character, those of a client's fields too; a header may not."""
-    return text[:MAX_HEADER].encode("unicode_escape")

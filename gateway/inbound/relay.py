@@ -58,7 +58,9 @@ class Relay:
 
     async def begin(self, headers: Headers) -> None:
         """Begin a stream: from here on an error is an event."""
-        await self._start(200, _EVENTS + headers)
+        start = {"type": "http.response.start", "status": 200, "headers": _EVENTS + headers}
+        await self.send(start)
+        self.started = True
 
     async def comment(self) -> None:
         """Send what every reader of a stream passes over."""
@@ -71,8 +73,11 @@ class Relay:
 
     async def again(self, status: int, headers: Headers, content: bytes) -> None:
         """Send all of an answer that is there already."""
-        await self._start(status, headers)
-        await self._more(content, last=True)
+        send = self.send
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        self.started = True
+        await send({"type": "http.response.body", "body": content, "more_body": False})
+        self.finished = True
 
     async def _stream(self, answer: Streamed, renamer: Renamer, headers: Headers) -> None:
         if not self.started:
@@ -85,10 +90,6 @@ class Relay:
                 await send({"type": "http.response.body", "body": content, "more_body": True})
             batch = await rest.next(renamer.mould)
         await self._more(_join(batch, renamer), last=True)
-
-    async def _start(self, status: int, headers: Headers) -> None:
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
-        self.started = True
 
     async def _more(self, content: bytes, *, last: bool) -> None:
         await self.send({"type": "http.response.body", "body": content, "more_body": not last})

@@ -6,13 +6,17 @@ when it is wholly free. Hot: once a request.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
+from math import ceil
 
 from .model import Measure, Standing
 
 _MEASURES: tuple[Measure, ...] = ("requests", "tokens")
-_NAMES: dict[Measure, tuple[bytes, ...]] = {
-    measure: tuple(
-        f"x-ratelimit-{what}-{measure}".encode() for what in ("limit", "remaining", "reset")
+_NAMES: dict[Measure, tuple[bytes, bytes, bytes]] = {
+    measure: (
+        f"x-ratelimit-limit-{measure}".encode(),
+        f"x-ratelimit-remaining-{measure}".encode(),
+        f"x-ratelimit-reset-{measure}".encode(),
     )
     for measure in _MEASURES
 }
@@ -23,34 +27,35 @@ def ratelimit_headers(standings: Iterable[Standing]) -> list[tuple[bytes, bytes]
     nearest: dict[Measure, Standing] = {}
     for standing in standings:
         measure = standing.limit.measure
-        if measure not in _NAMES:
-            continue
-        other = nearest.get(measure)
-        # remaining / amount < other's, without a float
-        if other is None or (
-            standing.remaining * other.limit.amount < other.remaining * standing.limit.amount
-        ):
-            nearest[measure] = standing
-    headers = []
+        if measure in _NAMES:
+            other = nearest.get(measure)
+            # remaining / amount < other's, without a float
+            if other is None or (
+                standing.remaining * other.limit.amount < other.remaining * standing.limit.amount
+            ):
+                nearest[measure] = standing
+    headers: list[tuple[bytes, bytes]] = []
     for measure, (limit, remaining, reset) in _NAMES.items():
-        if standing_of := nearest.get(measure):
-            headers += [
-                (limit, b"%d" % standing_of.limit.amount),
-                (remaining, b"%d" % standing_of.remaining),
-                (reset, duration(standing_of.reset).encode()),
-            ]
+        if (said := nearest.get(measure)) is not None:
+            headers += (
+                (limit, b"%d" % said.limit.amount),
+                (remaining, b"%d" % said.remaining),
+                (reset, duration(said.reset)),
+            )
     return headers
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float) -> bytes:
     """`20ms`, `1s`, `6m0s`, `1h0m0s`: rounded up, so that waiting so long is enough."""
-    if seconds < 1:
-        ms = -int(-seconds * 1000 // 1)
-        if ms < 1000:
-            return f"{ms}ms"
-    whole = -int(-seconds // 1)
-    minutes, whole = divmod(whole, 60)
+    if seconds < 1 and (ms := ceil(seconds * 1000)) < 1000:
+        return b"%dms" % ms
+    return _whole(ceil(seconds))
+
+
+@lru_cache(maxsize=4096)  # seconds: there are few of a minute or an hour, and a day ends once a day
+def _whole(seconds: int) -> bytes:
+    minutes, rest = divmod(seconds, 60)
     if minutes < 60:
-        return f"{minutes}m{whole}s" if minutes else f"{whole}s"
+        return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes}m{whole}s"
+    return b"%dh%dm%ds" % (hours, minutes, rest)

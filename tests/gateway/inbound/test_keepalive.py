@@ -50,15 +50,6 @@ async def test_nothing_is_sent_before_its_time(caller: Client) -> None:
     assert not caller.relay.started
 
 
-async def test_where_it_is_not_wanted_no_task_is_made(caller: Client) -> None:
-    tasks = len(asyncio.all_tasks())
-
-    async with Keepalive(caller.relay, None, []):
-        assert len(asyncio.all_tasks()) == tasks
-
-    assert caller.sent == []
-
-
 async def test_after_its_time_the_stream_begins_and_comments_follow(caller: Client) -> None:
     async with Keepalive(caller.relay, 0.01, [(b"x-request-id", b"r")]):
         await caller.waited.wait()

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.app import Gateway
-from gateway.inbound.openai import Inference, _header_text
+from gateway.inbound.openai import Inference
 from gateway.pipeline import Pipeline
 from tests.support.application import (
     CHAT,
@@ -467,8 +467,3 @@ async def test_an_endpoint_is_made_for_each_route_of_the_table(alone: Gateway) -
 def _endpoints(gateway: Gateway) -> dict[str, Any]:
     edge: Any = gateway.data
     return dict(edge._inference)
-
-
-@given(st.text() | st.just("x\r\nset-cookie: a=b") | st.just("y" * 3_000_000))
-async def test_whatever_a_name_holds_it_makes_one_bounded_header(name: str) -> None:
-    assert re.fullmatch(rb"[ -~]{0,10240}", _header_text(name))

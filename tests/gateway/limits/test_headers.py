@@ -58,4 +58,4 @@ def test_places_money_and_nothing_tell_nothing() -> None:
 def test_a_duration_is_written_as_openai_does_and_never_too_short(
     seconds: float, text: str
 ) -> None:
-    assert duration(seconds) == text
+    assert duration(seconds) == text.encode()
