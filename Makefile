@@ -37,8 +37,9 @@ profile: .venv/.test ## where the CPU of a request and of a chunk goes: tables a
 	$(BIN)/python -m tests.bench.hot_spots requests
 	$(BIN)/python -m tests.bench.hot_spots chunks
 
-bench-scenarios: .venv/.test ## thousands of streams at once; much of everything (minutes)
+bench-scenarios: .venv/.test ## thousands of streams, two workers, much of everything (minutes)
 	$(BIN)/python -m tests.bench.many_streams
+	$(BIN)/python -m tests.bench.workers
 	$(BIN)/python -m tests.bench.growth
 
 prove-limits: .venv/.test ## a million raced attempts, and every invariant of the limits at length (minutes)

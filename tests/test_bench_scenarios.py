@@ -34,3 +34,11 @@ def test_growth_tells_what_a_request_costs_beside_much_of_everything() -> None:
     for extent in ("one of each", "some"):
         assert re.search(rf"^  {extent} +\d+\.\d +\d\.\d\d$", told, re.MULTILINE), told
     assert re.search(r"^  640 +\d+\.\d +\d+\.\d$", told, re.MULTILINE), told
+
+
+def test_two_workers_tell_what_a_request_costs_and_count_exactly() -> None:
+    told = _told("workers", "--requests", "100")
+
+    assert re.search(r"^  two workers +\d+\.\d +\d\.\d\d$", told, re.MULTILINE), told
+    for counter in ("sent", "by limits", "by metrics"):
+        assert re.search(rf"^{counter} +501 requests, 35070 tokens$", told, re.MULTILINE), told

@@ -58,7 +58,9 @@ class _Connection(asyncio.Protocol):
             self.ended.set_exception(error)
 
 
-async def send(port: int, requests: Iterable[bytes], *, count: int) -> None:
+async def send(
+    port: int, requests: Iterable[bytes], *, count: int, connections: int = CONNECTIONS
+) -> None:
     """
     Send them all, `count` in number, and wait for the answers.
 
@@ -69,8 +71,8 @@ async def send(port: int, requests: Iterable[bytes], *, count: int) -> None:
     loop = asyncio.get_running_loop()
     shared = iter(requests)
     async with asyncio.timeout(10 + count * PATIENCE):
-        connections = [
+        opened = [
             (await loop.create_connection(lambda: _Connection(shared), "127.0.0.1", port))[1]
-            for _ in range(CONNECTIONS)
+            for _ in range(connections)
         ]
-        await asyncio.gather(*(each.ended for each in connections))
+        await asyncio.gather(*(each.ended for each in opened))
