@@ -17,8 +17,8 @@ from ..contract.errors import ProviderGarbled
 from ..contract.provider import Seen
 from ..pipeline import Mould, mould_of
 
-PATIENCE = 8
-"""Events that the mould does not fit until another is made: some hosts tell the time in each."""
+PRICE = 32
+"""Events of an answer for each mould but the first two: some hosts tell the time, or worse."""
 
 _MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
 
@@ -30,7 +30,7 @@ class Renamer:
     of the events that come now.
     """
 
-    __slots__ = ("_hide_usage", "_name", "_prefix", "_quoted", "_renamed", "_unfit", "mould")
+    __slots__ = ("_hide_usage", "_name", "_prefix", "_quoted", "_renamed", "_saved", "mould")
 
     def __init__(self, name: str, *, hide_usage: bool) -> None:
         self._name = name
@@ -38,7 +38,7 @@ class Renamer:
         self._hide_usage = hide_usage
         self._prefix: bytes | None = None
         self._renamed = b""
-        self._unfit = 0
+        self._saved = 2 * PRICE
         self.mould: Mould | None = None
 
     def event(self, raw: bytes, seen: Seen) -> bytes:
@@ -50,12 +50,14 @@ class Renamer:
         """
         mould = self.mould
         if mould is not None and seen is mould.seen:
+            self._saved += 1
             return mould.cast(raw)
         sent = self._renamed_event(raw, seen)
-        if seen.plain:
-            if self._unfit % PATIENCE == 0:
-                self.mould = mould_of(raw, sent)
-            self._unfit += 1
+        if seen.plain and not seen.translated:
+            self._saved += 1
+            if self._saved > PRICE:
+                self._saved -= PRICE
+                self.mould = mould_of(raw, sent) or mould
         return sent
 
     def _renamed_event(self, raw: bytes, seen: Seen) -> bytes:

@@ -19,7 +19,7 @@ import orjson
 from ..contract.provider import Seen
 from ..contract.sse import MAX_EVENT
 
-_BEGIN: Final = b"data: "
+_BEGIN: Final = b"data:"
 _END: Final = b"\n\n"
 
 
@@ -58,9 +58,9 @@ def mould_of(came: bytes, sent: bytes) -> Mould | None:
 
 def _around_text(event: bytes) -> tuple[bytes, bytes] | None:
     """What is before and after the text of an event, the quotation marks with it."""
-    if event[:6] != _BEGIN or event[-2:] != _END or event.count(b"\n") != 2 or b"\r" in event:
+    if event[:5] != _BEGIN or event[-2:] != _END or event.count(b"\n") != 2 or b"\r" in event:
         return None
-    payload = orjson.loads(event[6:])
+    payload = orjson.loads(event[5:])
     fields, name = _place(payload["choices"][0])
     text = fields.get(name)
     if type(text) is not str:
@@ -71,7 +71,7 @@ def _around_text(event: bytes) -> tuple[bytes, bytes] | None:
         return None
     before, after = event[:start], event[start + len(value) - 2 :]
     fields[name] = other = "." if text != "." else ","
-    same = orjson.loads(before[6:] + other.encode() + after) == payload
+    same = orjson.loads(before[5:] + other.encode() + after) == payload
     return (before, after) if same else None
 
 

@@ -31,6 +31,7 @@ def _choice(delta: bytes, finish: bytes = b"null") -> bytes:
 
 SEEDS = (
     _choice(b'{"role":"assistant","content":""}') + b"\n" + _choice(b'{"content":"hi"}', b'"stop"'),
+    _choice(b'{"content":"a"}') + b"\n" + _choice(b'{"content":"bc"}'),
     b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n[DONE]',
     b'{"model":"a","usage":null,"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}',
     _choice(b'{"content":"x"}', b'"abort"'),
@@ -122,6 +123,10 @@ def _pass_on(renamer: Renamer, event: Event, seen: Seen) -> None:
     [out] = SSEDecoder().feed(told)
     assert out.data is not None
     after = orjson.loads(out.data)
+    mould = renamer.mould
+    if mould is not None and mould.fits(event.raw):
+        assert seen.plain, "other than what it fits"
+        assert orjson.loads(mould.cast(event.raw)[len(_BEGIN) :]) == after
     if "usage" not in after:
         before.pop("usage", None)
     _check_same(event.raw, before, after)

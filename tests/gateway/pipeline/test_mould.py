@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.contract.errors import ProviderError, ProviderFailed, ProviderGarbled
 from gateway.contract.provider import Seen
 from gateway.contract.sse import MAX_EVENT, SSEDecoder
-from gateway.inbound.rename import PATIENCE, Renamer
+from gateway.inbound.rename import PRICE, Renamer
 from gateway.pipeline import Mould, mould_of
 from gateway.pipeline.events import EventStream, Tally
 from providers.reader import StreamReader
@@ -121,6 +121,12 @@ def test_any_text_fits(text: str, style: dict[str, Any]) -> None:
     assert orjson.loads(mould.cast(raw)[6:]) == chunk(text)
 
 
+def test_a_blank_before_the_object_may_be_left_out() -> None:
+    first, second = [event(chunk(text)).replace(b"data: ", b"data:") for text in "ab"]
+
+    assert taken(first).fits(second)
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -148,7 +154,7 @@ def test_what_is_anything_else_does_not_fit(raw: bytes) -> None:
 @pytest.mark.parametrize(
     "came",
     [
-        event(chunk("a")).replace(b"data: ", b"data:"),
+        event(chunk("a")).replace(b"data: ", b"date: "),
         b"id: 1\n" + event(chunk("a")),
         event(chunk("a")).replace(b"\n", b"\r\n"),
         event(chunk("é")),  # written as \u00e9
@@ -232,18 +238,50 @@ async def test_an_event_that_fits_is_not_parsed(monkeypatch: pytest.MonkeyPatch)
     assert parsed[5:] == [b'"word %d"' % number for number in range(1, 50)]
 
 
-def test_another_mould_is_taken_when_one_has_not_fitted_for_a_while() -> None:
-    renamer = Renamer("public", hide_usage=False)
-    moulds = []
-    for second in (1, 2):
-        for _ in range(PATIENCE):
-            raw = event(chunk("a", created=second))
+def _told(renamer: Renamer, *payloads: dict[str, Any]) -> int:
+    """How many of these events had to be read."""
+    count = 0
+    for payload in payloads:
+        raw = event(payload)
+        mould = renamer.mould
+        if mould is not None and mould.fits(raw):
+            renamer.event(raw, mould.seen)
+        else:
             renamer.event(raw, read(raw))
-            moulds.append(renamer.mould)
+            count += 1
+    return count
 
-    assert len(set(moulds)) == 2
-    assert renamer.mould is not None
-    assert renamer.mould.fits(event(chunk("b", created=2)))
+
+def test_a_mould_that_fits_no_more_is_replaced_at_once() -> None:
+    renamer = Renamer("public", hide_usage=False)
+    first = chunk("a")
+    first["choices"][0]["delta"]["role"] = "assistant"
+
+    assert _told(renamer, first, *[chunk("a")] * PRICE) == 2
+    for second in range(20):
+        assert _told(renamer, *[chunk("a", created=second)] * PRICE) == 1
+
+
+def test_where_none_fits_hardly_any_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    def counting(came: bytes, sent: bytes) -> Mould | None:
+        taken.append(came)
+        return mould_of(came, sent)
+
+    monkeypatch.setattr("gateway.inbound.rename.mould_of", counting)
+    padded = [chunk("a", obfuscation=str(number)) for number in range(20 * PRICE)]
+
+    assert _told(Renamer("public", hide_usage=False), *padded) == len(padded)
+    assert len(taken) <= 2 + 20
+
+
+def test_an_answer_of_another_dialect_has_no_mould() -> None:
+    renamer = Renamer("public", hide_usage=False)
+
+    renamer.event(b"event: x\n\n", Seen(chunk("a"), translated=True, plain=True))
+
+    assert renamer.mould is None
 
 
 async def test_an_end_within_an_event_is_noticed_after_a_mould_was_used() -> None:
