@@ -28,7 +28,7 @@ AHEAD = 60_000
 OFTEN = 1024
 """Admissions between two searches for unused counters, at least."""
 
-REMEMBERED = 65_536
+REMEMBERED = 32_768
 """Callers whose counters are remembered; beyond that all are looked up anew, which costs little."""
 
 
@@ -48,6 +48,10 @@ class _Bound(NamedTuple):
     limits: tuple[Limit, ...]
     pairs: tuple[tuple[Limit, Counter], ...]
     periods: tuple[tuple[Limit, PeriodCounter], ...]
+
+    def is_in_use(self, now: Instant) -> bool:
+        """Whether forgetting one of its counters would change an answer."""
+        return not all(counter.is_idle(now) for _, counter in self.pairs)
 
 
 @dataclass(slots=True)
@@ -303,11 +307,12 @@ class MemoryLimiter:
         return Instant(_held(steady, last.steady), _held(wall, last.wall))
 
     def _forget_idle(self, now: Instant) -> None:
-        idle = [key for key, counter in self._counters.items() if counter.is_idle(now)]
-        for key in idle:
-            del self._counters[key]
-        if idle:
-            self._bound.clear()
+        """Drop callers none of whose counters is in use, and then the counters of no caller."""
+        self._bound = {key: each for key, each in self._bound.items() if each.is_in_use(now)}
+        kept = {counter for each in self._bound.values() for _, counter in each.pairs}
+        for key, counter in list(self._counters.items()):
+            if counter not in kept and counter.is_idle(now):
+                del self._counters[key]
         self._until_search = max(OFTEN, len(self._counters))
 
 

@@ -12,8 +12,11 @@ from ..contract.errors import GatewayError
 from .model import Limit
 from .settings import LimitsSettings, PlanSettings, limits_of
 
-KEPT = 8192
-"""Callers and models remembered; beyond that all are forgotten at once, to be made again."""
+KEPT = 32_768
+"""
+Callers remembered, of about a kilobyte, and once more for each model that a plan names; beyond
+that all are forgotten at once, to be made again in microseconds.
+"""
 
 Levels = tuple[tuple[str, str], ...]
 """Scopes and the names of their plans, as a caller has them."""
@@ -41,6 +44,7 @@ class Plans:
     ) -> None:
         self._plans = dict(plans)
         self._settings = settings or LimitsSettings()
+        self._named = frozenset(model for plan in plans.values() for model in plan.models)
         self._made: dict[tuple[Levels, str], tuple[Limit, ...]] = {}
         self._same: dict[tuple[Limit, ...], tuple[Limit, ...]] = {}
         self._missed: set[str] = set()
@@ -52,7 +56,7 @@ class Plans:
         Raises:
             PlanMissing: one of its plans is not among these.
         """
-        key = (levels, model)
+        key = (levels, model if model in self._named else "")
         limits = self._made.get(key)
         if limits is None:
             limits = self._make(levels, model)

@@ -9,6 +9,7 @@ whole nano-dollars.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Literal
 
@@ -134,9 +135,10 @@ class LimitsSettings(BaseModel):
     )
 
 
+@lru_cache(maxsize=1024)
 def rates(text: str) -> tuple[tuple[int, Window], ...]:
     """
-    Read amounts and their windows.
+    Read amounts and their windows; what was read is remembered, for each caller has its own.
 
     Raises:
         ValueError: the notation is wrong, or names what is not kept; the message quotes it.
@@ -155,6 +157,7 @@ def rates(text: str) -> tuple[tuple[int, Window], ...]:
     return read
 
 
+@lru_cache(maxsize=1024)
 def budgets(text: str) -> tuple[tuple[int, Calendar], ...]:
     """
     Read amounts, in nano-dollars, and their periods.

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from gateway.contract.errors import LimitExceeded, StoreUnavailable
+from gateway.limits import memory
 from gateway.limits.limiter import Books
 from gateway.limits.memory import OFTEN, MemoryLimiter, steady_ms, wall_ms
 from gateway.limits.model import NOTHING, Amounts, Ask, AtOnce, Calendar, Limit, Sliding
@@ -25,6 +26,35 @@ async def test_counters_that_are_not_in_use_are_dropped(ticker: Ticker) -> None:
         await limiter.reserve(f"s{number}", "acme", LIMITS, Ask(Amounts(1)))
 
     assert len(limiter._counters) == len(LIMITS)
+
+
+async def test_counters_are_looked_up_once_among_ten_thousand_tenants() -> None:
+    limiter = MemoryLimiter()
+    for turn in range(2):
+        for number in range(10_000):
+            held = await limiter.reserve(f"{turn}r{number}", f"t{number}", LIMITS, Ask(NOTHING))
+            await limiter.settle(held, NOTHING)
+        if turn == 0:
+            bound = dict(limiter._bound)
+
+    assert limiter._bound == bound
+    assert len(bound) == 10_000
+
+
+async def test_no_more_than_so_many_callers_are_remembered(
+    ticker: Ticker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "REMEMBERED", 10)
+    limiter = MemoryLimiter(clock=ticker, wall=ticker)
+    held = await limiter.reserve("r", "acme", LIMITS, Ask(Amounts(10)))
+    for number in range(100):
+        await limiter.reserve(f"r{number}", f"t{number}", LIMITS, Ask(NOTHING))
+        assert len(limiter._bound) <= 10
+
+    await limiter.settle(held, Amounts(4))
+
+    left = [each.remaining for each in await limiter.standings("acme", LIMITS)]
+    assert left == [10**6 - 1, 10**6 - 4, 10**6]
 
 
 async def test_a_reservation_outlives_its_counters(ticker: Ticker) -> None:

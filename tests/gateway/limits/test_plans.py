@@ -75,6 +75,22 @@ def test_no_more_than_so_many_callers_are_remembered(monkeypatch: pytest.MonkeyP
     assert len(plans._same) <= 10
 
 
+def test_a_caller_is_made_once_among_ten_thousand_and_for_a_thousand_models(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plans, made = Plans(PLANS), []
+    make = plans._make
+    monkeypatch.setattr(plans, "_make", lambda *asked: made.append(asked) or make(*asked))
+
+    for _ in range(2):
+        for number in range(10_000):
+            plans.limits_of(((f"tenant:t{number}", "large"),), "chat")
+    for number in range(1000):
+        plans.limits_of((("tenant:t1", "large"),), f"m{number}")
+
+    assert len(made) == 10_000
+
+
 def test_keys_of_a_tenant_share_its_limits_and_not_their_own() -> None:
     one, other = limits("small", "small", "k1"), limits("small", "small", "k2")
 

@@ -307,6 +307,14 @@ async def test_layouts_are_remembered_but_not_without_end(scripts: Scripts) -> N
     assert len(scripts._layouts) == 1
 
 
+async def test_a_layout_is_made_once_among_ten_thousand_tenants(scripts: Scripts) -> None:
+    first, again = (
+        [scripts._layout(f"t{number}", LIMITS) for number in range(10_000)] for _ in range(2)
+    )
+
+    assert all(one is other for one, other in zip(first, again, strict=True))
+
+
 @pytest.fixture
 def unclocked(client: Redis) -> Scripts:
     return Scripts(client, LimitsSettings(lease=15), counts=Counts())
