@@ -1,35 +1,33 @@
 """
-A request as the ledger's queues carry it: a JSON object of the row's columns.
+A request as the ledger's queues carry it.
 
 A *note* travels with the reservation and says whose request it is; when the gateway dies, a
-provisional row is made of it and of what the limits were charged. An *entry* is the final row.
-Whatever a newer version adds an older one passes over, and what is missing has a default, so that
-replicas of two versions can share a stream.
+provisional row is made of it and of what the limits were charged. An *entry* is the final row: in
+this process the values of its columns, elsewhere their bytes. Notes and the bytes of entries are
+JSON objects of a row's columns. Whatever a newer version adds an older one passes over, and what
+is missing has a default, so that replicas of two versions can share a stream.
 
 Hot: `note_of` and `entry_of` run once a request and never raise.
 """
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from ..store.ledger_rows import MAX_COST, MAX_MS, MAX_TOKENS, Row
+from ..store.ledger_rows import ATTEMPT_COLUMNS, COLUMNS, MAX_COST, MAX_MS, MAX_TOKENS, Row
 from ..telemetry.record import AttemptRecord, Record
 
 LOST = "gateway_lost"
 """The error of a provisional row: nobody knows how its request ended."""
 
-_COUNTS = (
-    "prompt_tokens",
-    "cached_tokens",
-    "cache_written_tokens",
-    "audio_prompt_tokens",
-    "completion_tokens",
-    "reasoning_tokens",
-    "audio_completion_tokens",
-)
+_SIZE, _ATTEMPT_SIZE = 768, 256
+"""Bytes of memory that an entry takes, and one of its attempts, beside their texts."""
+
+_TOKEN_BITS, _COST_BITS = MAX_TOKENS.bit_length() - 1, MAX_COST.bit_length()
+
 _row = TypeAdapter(Row)
 _REFUSED = b"\\u0000"  # how JSON writes the one character that PostgreSQL can not keep
 
@@ -61,41 +59,85 @@ def note_of(record: Record, *, prompt_tokens: int = 0, priced: bool = False) -> 
     )
 
 
-def entry_of(record: Record) -> bytes:
+class Entry:
+    """
+    A final row that fits its table (`Writable`). Its bytes are what `row_of` reads, and its size
+    bounds what it takes of memory.
+    """
+
+    __slots__ = ("_attempts", "_columns", "_size", "request_id")
+    provisional = False
+
+    def __init__(
+        self, columns: tuple[Any, ...], attempts: tuple[tuple[Any, ...], ...], texts: str
+    ) -> None:
+        """`texts` is as long as those that may be of this request alone."""
+        self.request_id: str = columns[0]
+        self._columns = columns
+        self._attempts = attempts
+        self._size = _SIZE + len(attempts) * _ATTEMPT_SIZE + sys.getsizeof(texts)
+
+    def columns(self) -> tuple[Any, ...]:
+        """See `Writable`."""
+        return self._columns
+
+    def attempt_columns(self) -> Iterable[tuple[Any, ...]]:
+        """See `Writable`."""
+        return self._attempts
+
+    def __bytes__(self) -> bytes:
+        row = dict(zip(COLUMNS, self._columns, strict=True))
+        row["attempts"] = [_attempt_row(each) for each in self._attempts]
+        row["tags"] = dict(row["tags"])
+        return orjson.dumps(row)
+
+    def __repr__(self) -> str:
+        return f"Entry({self._columns!r}, {self._attempts!r})"
+
+    def __sizeof__(self) -> int:
+        return self._size
+
+
+def entry_of(record: Record) -> Entry:
     """The final row of a request that has ended."""
-    started = record.started
-    first = record.first_content
-    return _packed(
-        {
-            "request_id": record.request_id,
-            "at": record.admitted_at or record.at,
-            "tenant": record.tenant,
-            "project": record.project or None,
-            "key": record.key,
-            "operation": record.operation,
-            "model": record.model[:200],
-            "target": record.target[:300],
-            "stream": record.stream,
-            "status": record.status,
-            "outcome": record.outcome,
-            "error": record.error and record.error[:64],
-            "prompt_tokens": record.prompt_tokens,
-            "cached_tokens": record.cached_tokens,
-            "cache_written_tokens": record.cache_written_tokens,
-            "audio_prompt_tokens": record.audio_prompt_tokens,
-            "completion_tokens": record.completion_tokens,
-            "reasoning_tokens": record.reasoning_tokens,
-            "audio_completion_tokens": record.audio_completion_tokens,
-            "cost": record.cost,
-            "priced": record.priced,
-            "usage_source": record.usage_source,
-            "duration_ms": _ms(record.ended - started),
-            "first_content_ms": None if first is None else _ms(first - started),
-            "client_request_id": record.client_request_id[:64] or None,
-            "tags": record.tags,
-            "attempts": [_attempt(attempt) for attempt in record.attempts],
-        }
+    request_id, started, first = record.request_id, record.started, record.first_content
+    attempts = tuple(
+        [_attempt(request_id, number, each) for number, each in enumerate(record.attempts, 1)]
     )
+    columns = (
+        request_id,
+        record.admitted_at or record.at,
+        record.tenant,
+        record.project or None,
+        record.key,
+        record.operation,
+        record.model[:200],
+        record.target[:300],
+        record.stream,
+        record.status,
+        record.outcome,
+        record.error and record.error[:64],
+        record.prompt_tokens,
+        record.cached_tokens,
+        record.cache_written_tokens,
+        record.audio_prompt_tokens,
+        record.completion_tokens,
+        record.reasoning_tokens,
+        record.audio_completion_tokens,
+        record.cost,
+        record.priced,
+        record.usage_source,
+        False,  # it is not provisional
+        len(attempts),
+        _ms(record.ended - started),
+        None if first is None else _ms(first - started),
+        record.client_request_id[:64] or None,
+        record.tags,
+    )
+    texts = _texts(record)
+    if not texts.isascii() or "\x00" in texts or _is_absurd(record):
+        return _mended_entry(columns, attempts, texts)
+    return Entry(columns, attempts, texts)
 
 
 def row_of(entry: bytes) -> Row:
@@ -142,21 +184,70 @@ def provisional_of(note: bytes, tokens: int, cost: int) -> Row:
         raise _broken(error) from None
 
 
-def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
-    return {
-        "target": attempt.target[:300],
-        "provider": attempt.provider[:64],
-        "model": attempt.model[:200],
-        "served_model": attempt.served_model[:200] or None,
-        "status": attempt.status,
-        "error": attempt.error and attempt.error[:64],
-        "duration_ms": _ms(attempt.ended - attempt.started),
-        "cost": attempt.cost,
-    }
+def _attempt(request_id: str, number: int, attempt: AttemptRecord) -> tuple[Any, ...]:
+    return (
+        request_id,
+        number,
+        attempt.target[:300],
+        attempt.provider[:64],
+        attempt.model[:200],
+        attempt.served_model[:200] or None,
+        attempt.status,
+        attempt.error and attempt.error[:64],
+        _ms(attempt.ended - attempt.started),
+        attempt.cost,
+    )
+
+
+def _attempt_row(columns: tuple[Any, ...]) -> dict[str, Any]:
+    """As an entry's bytes have it: its request and its place go without saying."""
+    return dict(zip(ATTEMPT_COLUMNS[2:], columns[2:], strict=True))
 
 
 def _ms(seconds: float) -> int:
     return min(max(0, round(seconds * 1000)), MAX_MS)
+
+
+def _texts(record: Record) -> str:
+    """All that a stranger may have had a hand in."""
+    texts = f"{record.model}{record.target}{record.error}{record.client_request_id}"
+    for attempt in record.attempts:
+        texts += f"{attempt.target}{attempt.provider}{attempt.model}"
+        if attempt.error or attempt.served_model:
+            texts += f"{attempt.error}{attempt.served_model}"
+    tags = record.tags
+    return texts + "".join([*tags, *tags.values()]) if tags else texts
+
+
+def _is_absurd(record: Record) -> bool:
+    """Whether a count is negative, or more than anybody can have used."""
+    tokens = (
+        record.prompt_tokens
+        | record.cached_tokens
+        | record.cache_written_tokens
+        | record.audio_prompt_tokens
+        | record.completion_tokens
+        | record.reasoning_tokens
+        | record.audio_completion_tokens
+    )
+    cost = record.cost
+    for attempt in record.attempts:
+        cost |= attempt.cost
+    return tokens >> _TOKEN_BITS != 0 or cost >> _COST_BITS != 0
+
+
+def _mended_entry(
+    columns: tuple[Any, ...], attempts: tuple[tuple[Any, ...], ...], texts: str
+) -> Entry:
+    return Entry(
+        _mended_columns(COLUMNS, columns),
+        tuple([_mended_columns(ATTEMPT_COLUMNS, each) for each in attempts]),
+        texts,
+    )
+
+
+def _mended_columns(names: Iterable[str], columns: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(_mended(dict(zip(names, columns, strict=True))).values())
 
 
 def _packed(row: dict[str, Any]) -> bytes:
@@ -165,19 +256,7 @@ def _packed(row: dict[str, Any]) -> bytes:
         packed = orjson.dumps(row)
     except TypeError:  # half a surrogate pair, or a number of more than 64 bits
         return orjson.dumps(_mended(row))
-    if _REFUSED in packed or _is_absurd(row):
-        return orjson.dumps(_mended(row))
-    return packed
-
-
-def _is_absurd(row: dict[str, Any]) -> bool:
-    for name in _COUNTS:
-        if not 0 <= row.get(name, 0) <= MAX_TOKENS:
-            return True
-    for priced in (row, *row.get("attempts", ())):
-        if not 0 <= priced.get("cost", 0) <= MAX_COST:
-            return True
-    return False
+    return orjson.dumps(_mended(row)) if _REFUSED in packed else packed
 
 
 def _mended(value: Any, most: int = MAX_TOKENS) -> Any:

@@ -12,6 +12,7 @@ With a journal a row is in a file a few milliseconds after it was put, however t
 """
 
 import asyncio
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,15 +20,15 @@ from contextlib import suppress
 from datetime import date
 from itertools import islice
 from random import Random
-from typing import Self
+from typing import NamedTuple, Self, SupportsBytes
 
 import structlog
 
 from ..contract.errors import StoreUnavailable
 from ..store import usage
 from ..store.database import Database
-from ..store.ledger_rows import Row
-from .entry import BrokenEntry, row_of
+from ..store.ledger_rows import Writable
+from .entry import BrokenEntry, Entry, row_of
 from .keeper import Keeper
 from .settings import LedgerSettings
 from .writer import BATCH, Counts, Writer
@@ -40,6 +41,14 @@ PATIENCE = 5.0
 """Seconds that who asks for sums waits for rows that were put before."""
 
 _log = structlog.get_logger()
+
+
+class _Waiting(NamedTuple):
+    """What waits, the bytes that it takes, and since when."""
+
+    entry: SupportsBytes
+    size: int
+    since: float
 
 
 class Ledger:
@@ -61,7 +70,7 @@ class Ledger:
         self._settings = settings
         self._clock = clock
         self._writer = Writer(database, "process", random=random or Random())  # noqa: S311 - spreads load
-        self._queue: deque[tuple[bytes, float]] = deque()
+        self._queue: deque[_Waiting] = deque()
         self._bytes = 0
         self._put = 0
         self._written = 0
@@ -89,7 +98,7 @@ class Ledger:
     @property
     def oldest(self) -> float:
         """Seconds that the first of them has waited."""
-        return self._clock() - self._queue[0][1] if self._queue else 0.0
+        return self._clock() - self._queue[0].since if self._queue else 0.0
 
     @property
     def lagging(self) -> bool:
@@ -105,11 +114,13 @@ class Ledger:
             or (self._task is not None and self._task.done())
         )
 
-    def put(self, entry: bytes) -> None:
-        """Take a row. Never blocks, never raises, whatever the entry is."""
+    def put(self, entry: SupportsBytes) -> None:
+        """
+        Take an `Entry`, or the bytes of one. Never blocks, never raises, whatever the bytes are.
+        """
         self._take(entry)
         if self._keeper is not None:
-            self._keeper.keep(entry)
+            self._keeper.keep(bytes(entry))
 
     async def flush(self, within: float) -> None:
         """
@@ -175,9 +186,10 @@ class Ledger:
             lost = max(0, self._put - max(kept, self._written))
             _log.error("ledger_rows_left", rows=len(self._queue), lost=lost)
 
-    def _take(self, entry: bytes) -> None:
-        self._queue.append((entry, self._clock()))
-        self._bytes += len(entry) + OVERHEAD
+    def _take(self, entry: SupportsBytes) -> None:
+        size = sys.getsizeof(entry) + OVERHEAD
+        self._queue.append(_Waiting(entry, size, self._clock()))
+        self._bytes += size
         self._put += 1
         self._some.set()
         if len(self._queue) >= BATCH:
@@ -192,29 +204,30 @@ class Ledger:
             await self._write_batch()
 
     async def _write_batch(self) -> None:
-        entries = [entry for entry, _ in islice(self._queue, BATCH)]
-        rows = self._rows(entries)
+        batch = list(islice(self._queue, BATCH))
+        rows = [row for each in batch if (row := self._row(each.entry)) is not None]
         while True:
             try:
                 await self._writer.write(rows)
                 break
             except StoreUnavailable:
                 await self._writer.pause()
-        self._drop(entries)
+        self._drop(batch)
 
-    def _rows(self, entries: Sequence[bytes]) -> list[Row]:
-        rows = []
-        for entry in entries:
-            try:
-                rows.append(row_of(entry))
-            except BrokenEntry as broken:
-                self._writer.set_aside(entry, str(broken))
-        return rows
+    def _row(self, entry: SupportsBytes) -> Writable | None:
+        if type(entry) is Entry:
+            return entry
+        packed = bytes(entry)
+        try:
+            return row_of(packed)
+        except BrokenEntry as broken:
+            self._writer.set_aside(packed, str(broken))
+            return None
 
-    def _drop(self, written: Sequence[bytes]) -> None:
-        for entry in written:
+    def _drop(self, written: Sequence[_Waiting]) -> None:
+        for each in written:
             self._queue.popleft()
-            self._bytes -= len(entry) + OVERHEAD
+            self._bytes -= each.size
         self._written += len(written)
         if self._keeper is not None:
             self._keeper.forget(self._written)

@@ -38,9 +38,9 @@ Milliseconds = Annotated[int, Field(ge=0, le=MAX_MS)]
 Status = Annotated[int, Field(ge=0, le=999)]
 
 
-COLUMNS = tuple(column.name for column in ledger.c if column.name != "day")
+COLUMNS = tuple(str(column.name) for column in ledger.c if column.name != "day")
 """What a row is written with, in this order; `attempts` is how many there were."""
-ATTEMPT_COLUMNS = tuple(column.name for column in attempts.c)
+ATTEMPT_COLUMNS = tuple(str(column.name) for column in attempts.c)
 
 _attempts = COLUMNS.index("attempts")
 _before_attempts = attrgetter(*COLUMNS[:_attempts])

@@ -189,7 +189,7 @@ async def test_the_user_can_move_the_ledgers_rows(url: str, tmp_path: Path) -> N
     database_url = f"sqlite:///{tmp_path / 'ledger.db'}"
     await migrate(database_url)
     stream = ledger_key(7)
-    entry = entry_of(record(request_id=request_id(1)))
+    entry = bytes(entry_of(record(request_id=request_id(1))))
     with redis.Redis.from_url(url, protocol=2, driver_info=None) as user:
         user.xadd(stream, {"how": "S", "id": request_id(1), "row": entry})
     async with (

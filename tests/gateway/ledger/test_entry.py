@@ -1,5 +1,7 @@
 """Entries and notes: what goes into a queue comes out as the row that it was."""
 
+import sys
+import tracemalloc
 from dataclasses import asdict
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -10,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ledger.entry import LOST, BrokenEntry, entry_of, note_of, provisional_of, row_of
+from gateway.ledger.entry import LOST, BrokenEntry, Entry, entry_of, note_of, provisional_of, row_of
 from gateway.store.ledger_rows import MAX_COST, MAX_TOKENS
 from gateway.telemetry.record import AttemptRecord, Record
+from tests.support.ledger_rows import request_id
 from tests.support.records import AT, record
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=64)
@@ -52,7 +55,7 @@ def _records(texts: st.SearchStrategy[str], counts: st.SearchStrategy[int]) -> A
 
 @given(_records(texts, counts))
 def test_an_entry_is_the_row_of_its_record(made: Record) -> None:
-    row = row_of(entry_of(made))
+    row = row_of(bytes(entry_of(made)))
 
     same = asdict(made)
     for name in ("request_id", "at", "tenant", "key", "operation", "stream", "status", "outcome",
@@ -71,8 +74,54 @@ def test_an_entry_is_the_row_of_its_record(made: Record) -> None:
 
 
 @given(_records(anything, st.integers(-(2**70), 2**70)))
+def test_what_is_written_is_what_its_bytes_say(made: Record) -> None:
+    entry = entry_of(made)
+
+    row = row_of(bytes(entry))
+    assert entry.columns() == row.columns()
+    assert list(entry.attempt_columns()) == list(row.attempt_columns())
+    assert (entry.request_id, entry.provisional) == (row.request_id, row.provisional)
+
+
+def test_an_entry_takes_no_more_memory_than_it_says() -> None:
+    def entry(number: int) -> Entry:
+        attempt = AttemptRecord("a/m", "a", "vllm", "m", 1.0, 2.0, 200, cost=10**6 + number)
+        return entry_of(
+            record(
+                request_id=request_id(number), attempts=[attempt], error=f"error {number}",
+                prompt_tokens=1000 + number, completion_tokens=1000 + number, cost=10**6 + number,
+            )
+        )  # fmt: skip
+
+    entry(0)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        made = [entry(number) for number in range(1000)]
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken <= sum(map(sys.getsizeof, made)) <= 2 * taken
+
+
+def test_texts_of_its_own_make_an_entry_larger() -> None:
+    plain, long = record(), record(error="e" * 64)
+    long.attempts[-1].served_model = "m" * 200
+    long.tags = {"team": "t" * 100}
+
+    assert sys.getsizeof(entry_of(long)) >= sys.getsizeof(entry_of(plain)) + 60 + 200 + 100
+
+
+def test_an_entry_that_is_told_is_told_whole() -> None:
+    told = repr(entry_of(record()))
+
+    assert "chat-small" in told
+    assert "vllm-b/demo-model" in told
+
+
+@given(_records(anything, st.integers(-(2**70), 2**70)))
 def test_whatever_a_strangers_provider_left_in_a_record_its_row_is_kept(made: Record) -> None:
-    assert row_of(entry_of(made)).request_id == made.request_id
+    assert row_of(bytes(entry_of(made))).request_id == made.request_id
     row = provisional_of(note_of(made), 10, 20)
     assert (row.prompt_tokens + row.completion_tokens, row.cost) == (10, 20)
 
@@ -88,7 +137,7 @@ def test_a_provisional_row_charges_what_the_limits_were_charged(
     assert row.prompt_tokens + row.completion_tokens == tokens
     assert row.prompt_tokens == min(tokens, made.prompt_tokens)
     assert (row.cost, row.outcome, row.error) == (cost, "failed", LOST)
-    final = row_of(entry_of(made))
+    final = row_of(bytes(entry_of(made)))
     for name in ("request_id", "at", "tenant", "project", "key", "operation", "model", "stream",
                  "client_request_id", "tags"):  # fmt: skip
         assert getattr(row, name) == getattr(final, name)
@@ -104,7 +153,7 @@ def test_garbage_is_a_broken_entry_and_nothing_else(bytes_: bytes, fields: dict[
 
 
 def test_a_broken_entry_is_told_without_what_it_holds() -> None:
-    entry = orjson.loads(entry_of(record())) | {"model": "secret" * 100}
+    entry = orjson.loads(bytes(entry_of(record()))) | {"model": "secret" * 100}
 
     with pytest.raises(BrokenEntry) as raised:
         row_of(orjson.dumps(entry))
@@ -113,7 +162,7 @@ def test_a_broken_entry_is_told_without_what_it_holds() -> None:
 
 
 def test_an_entry_of_another_version_is_read_as_far_as_it_is_known() -> None:
-    entry = orjson.loads(entry_of(record()))
+    entry = orjson.loads(bytes(entry_of(record())))
     for added_later in ("tags", "cache_written_tokens", "priced", "attempts"):
         del entry[added_later]
     entry["added_later_still"] = {"a": [1]}
@@ -125,12 +174,12 @@ def test_an_entry_of_another_version_is_read_as_far_as_it_is_known() -> None:
 def test_tags_may_be_any_mapping() -> None:
     made = record(tags=MappingProxyType({"team": "a"}))
 
-    assert row_of(entry_of(made)).tags == {"team": "a"}
+    assert row_of(bytes(entry_of(made))).tags == {"team": "a"}
 
 
 def test_a_record_without_an_end_lasted_no_time() -> None:
-    assert row_of(entry_of(record(ended=0.0))).duration_ms == 0
+    assert row_of(bytes(entry_of(record(ended=0.0)))).duration_ms == 0
 
 
 def test_a_row_is_dated_when_its_request_came() -> None:
-    assert row_of(entry_of(record())).at == AT
+    assert row_of(bytes(entry_of(record()))).at == AT

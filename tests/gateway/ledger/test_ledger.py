@@ -17,8 +17,8 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from gateway.contract.errors import StoreUnavailable
-from gateway.ledger.entry import entry_of, row_of
-from gateway.ledger.ledger import Ledger
+from gateway.ledger.entry import Entry, entry_of, row_of
+from gateway.ledger.ledger import OVERHEAD, Ledger
 from gateway.ledger.settings import LedgerSettings
 from gateway.store.database import Database
 from gateway.store.ledger import Chosen, rows
@@ -28,7 +28,7 @@ from tests.support.records import AT, record
 from tests.support.simulator import eventually
 
 
-def entry(number: int, **changes: Any) -> bytes:
+def entry(number: int, **changes: Any) -> Entry:
     return entry_of(record(request_id=request_id(number), **changes))
 
 
@@ -63,7 +63,7 @@ async def test_a_row_is_written_soon_after_it_was_put(database: Database) -> Non
         ledger.put(entry(1))
         assert (ledger.queued, ledger.full) == (1, False)
         await until(lambda: ledger.queued == 0)
-        assert await kept(database) == [row_of(entry(1))]
+        assert await kept(database) == [row_of(bytes(entry(1)))]
         assert ledger.queued_bytes == 0
 
 
@@ -123,7 +123,7 @@ async def test_rows_outwait_an_outage(database_url: str) -> None:
 
 
 async def test_a_full_ledger_says_so_and_still_takes_rows(database_url: str) -> None:
-    room = 3 * len(entry(1)) + 3 * 256
+    room = 3 * (sys.getsizeof(entry(1)) + OVERHEAD)
     async with Database(database_url, timeout=0.5) as database, Ledger(
         database, settings(max_queue=room)
     ) as ledger:  # fmt: skip

@@ -53,7 +53,7 @@ async def mover(
 
 async def settled(raw: Any, number: int, **changes: Any) -> None:
     made = record(request_id=request_id(number), **changes)
-    fields = {"how": "S", "id": made.request_id, "row": entry_of(made)}
+    fields = {"how": "S", "id": made.request_id, "row": bytes(entry_of(made))}
     await raw.xadd(NAMES[number % 64], fields)
 
 
@@ -91,7 +91,8 @@ async def test_what_was_added_is_moved(
         await expired(raw, 2, tokens=20, cost=7)
         await eventually(lambda: moving.counts.new == 2, within=10)
     one, two = record(request_id=request_id(1), cost=5), record(request_id=request_id(2))
-    assert await kept(database) == [row_of(entry_of(one)), provisional_of(note_of(two), 20, 7)]
+    final, lost = row_of(bytes(entry_of(one))), provisional_of(note_of(two), 20, 7)
+    assert await kept(database) == [final, lost]
     assert await left(raw) == 0
     assert (moving.lagging, moving.full, moving.backlog) == (False, False, 0)
 
@@ -111,7 +112,7 @@ async def test_a_late_settlement_takes_the_place_of_the_provisional_row(
 async def test_more_than_fits_one_look_is_moved_without_a_pause(
     database: Database, shared_redis: RedisServer, raw: Redis
 ) -> None:
-    made = entry_of(record())
+    made = bytes(entry_of(record()))
     async with raw.pipeline(transaction=False) as pipeline:
         for n in range(READ_AT_ONCE * 3 + 5):
             row = made.replace(record().request_id.encode(), request_id(n).encode())
