@@ -20,6 +20,8 @@ from .bounded import BoundedReceive
 from .errors import error_body, error_headers
 from .settings import HttpSettings
 
+_ESCAPE = ord("%")
+
 _log = structlog.stdlib.get_logger("lockgate.inbound")
 
 
@@ -40,7 +42,7 @@ class Edge:
             return
         endpoint = self._inference.get(scope["path"])
         # Exact as it was sent: whatever stands in front may have judged the bytes.
-        if endpoint is None or b"%" in scope.get("raw_path", b""):
+        if endpoint is None or _ESCAPE in scope.get("raw_path", b""):
             await self._answer(self._rest, scope, receive, send)
         elif scope["method"] == "POST":
             await endpoint(scope, receive, send)
