@@ -56,7 +56,7 @@ class ConfiguredKeys:
         """The same."""
         return self._keys.get(public_id)
 
-    def used(self, stored: StoredKey, key: Key) -> None:
+    def used(self, stored: StoredKey, key: Key | None) -> None:
         """Nothing of a configured key is kept."""
 
 
@@ -85,7 +85,7 @@ class FileFirst:
         stored = self._get(public_id)
         return await self._others.find(public_id) if stored is None else stored
 
-    def used(self, stored: StoredKey, key: Key) -> None:
+    def used(self, stored: StoredKey, key: Key | None) -> None:
         """Hear that a key was verified; the other source tells which of them are its own."""
         self._others.used(stored, key)
 

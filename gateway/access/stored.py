@@ -177,14 +177,15 @@ class StoredKeys:
                 raise
             return entry.stored
 
-    def used(self, stored: StoredKey, key: Key) -> None:
+    def used(self, stored: StoredKey, key: Key | None) -> None:
         """Note that a key was verified, and under which pepper it should be kept."""
         if stored.pepper is None:
             return
-        self._upkeep.used(key.public_id, self._now())
-        if stored.pepper != self._pepper.name:
+        public_id = stored.caller.key_id
+        self._upkeep.used(public_id, self._now())
+        if key is not None and stored.pepper != self._pepper.name:
             new = key.digest(self._pepper)
-            self._upkeep.replace(key.public_id, (stored.digest, new, self._pepper.name))
+            self._upkeep.replace(public_id, (stored.digest, new, self._pepper.name))
 
     def _aged(self, public_id: str, entry: Entry, now: float) -> StoredKey | None:
         if self._is_down():

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -20,6 +21,7 @@ from gateway.access import (
     StoredKey,
     TenantSettings,
 )
+from gateway.access.callers import NOBODY
 from gateway.contract.errors import InvalidKey, InvalidRequest, PermissionDenied, TooManyFailures
 from gateway.contract.head import Head
 
@@ -35,13 +37,13 @@ class Counting:
     def __init__(self, source: ConfiguredKeys) -> None:
         self._source = source
         self.asked: list[str] = []
-        self.uses: list[str] = []
+        self.uses: list[tuple[str, bool]] = []
 
     def known(self, public_id: str) -> StoredKey | None:
         return None
 
-    def used(self, stored: StoredKey, key: Key) -> None:
-        self.uses.append(key.public_id)
+    def used(self, stored: StoredKey, key: Key | None) -> None:
+        self.uses.append((stored.caller.key_id, key is not None))
 
     async def find(self, public_id: str) -> StoredKey | None:
         self.asked.append(public_id)
@@ -56,6 +58,27 @@ def configured(tenant: Mapping[str, Any] | None = None, **key: Any) -> Configure
 
 def access(source: ConfiguredKeys | Counting, pepper: bytes = PEPPER) -> Access:
     return Access(source, Peppers(pepper), now=lambda: NOW)
+
+
+class Moving:
+    """A source of one key, of which `stored` is known."""
+
+    def __init__(self) -> None:
+        self.stored = configured().known(KEY.public_id)
+        self.is_in_memory = True
+        self.uses: list[tuple[str, bool]] = []
+        """Ids of keys, and whether they were shown."""
+        self.asked: list[str] = []
+
+    def known(self, public_id: str) -> StoredKey | None:
+        return self.stored if self.is_in_memory else None
+
+    async def find(self, public_id: str) -> StoredKey | None:
+        self.asked.append(public_id)
+        return self.stored
+
+    def used(self, stored: StoredKey, key: Key | None) -> None:
+        self.uses.append((stored.caller.key_id, key is not None))
 
 
 def bearer(text: str) -> Head:
@@ -217,7 +240,7 @@ async def test_a_source_hears_of_keys_that_were_verified_and_of_no_others() -> N
     for wrong in (OTHER, Key(KEY.public_id, "0" * 32)):
         with pytest.raises(InvalidKey):
             await gate.caller(bearer(wrong.reveal()))
-    assert source.uses == [KEY.public_id]
+    assert source.uses == [(KEY.public_id, False)]
 
 
 async def test_an_address_with_too_many_failures_is_looked_up_no_more() -> None:
@@ -282,6 +305,63 @@ async def test_an_unknown_id_costs_one_digest_as_a_known_one_does(
         with pytest.raises(InvalidKey):
             await gate.caller(bearer(unknown.reveal()))
         assert digests == before + 1
+
+
+async def test_a_key_that_was_verified_is_not_read_or_digested_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = Moving()
+    gate = access(source)
+    await gate.caller(bearer(KEY.reveal()))
+
+    monkeypatch.setattr(Key, "parse", pytest.fail)
+    monkeypatch.setattr(Key, "digest", pytest.fail)
+    for _ in range(3):
+        assert (await gate.caller(bearer(KEY.reveal()))).tenant == "acme"
+    assert source.uses == [(KEY.public_id, False)] * 4
+
+
+async def test_a_key_that_was_verified_stops_working_with_what_its_source_knows_of_it() -> None:
+    source = Moving()
+    gate = access(source)
+    other = Key(KEY.public_id, "0" * 32)
+    for _ in range(2):
+        await gate.caller(bearer(KEY.reveal()))
+
+    known = source.stored
+    for worse in (
+        replace(known, disabled=True),
+        replace(known, expires=NOW),
+        replace(known, digest=other.digest(Pepper(PEPPER))),
+        NOBODY,
+    ):
+        source.stored = worse
+        with pytest.raises(InvalidKey):
+            await gate.caller(bearer(KEY.reveal()))
+    source.stored = replace(known, suspended=True)
+    with pytest.raises(PermissionDenied):
+        await gate.caller(bearer(KEY.reveal()))
+    source.stored = known
+    assert (await gate.caller(bearer(KEY.reveal()))).tenant == "acme"
+
+
+async def test_a_key_under_an_older_pepper_is_shown_whole_each_time() -> None:
+    source = Moving()
+    gate = Access(source, Peppers(b"a new pepper", PEPPER), now=lambda: NOW)
+
+    for _ in range(2):
+        assert (await gate.caller(bearer(KEY.reveal()))).tenant == "acme"
+    assert source.uses == [(KEY.public_id, True)] * 2
+
+
+async def test_a_key_that_was_verified_and_is_in_memory_no_more_is_looked_up() -> None:
+    source = Moving()
+    gate = access(source)
+    await gate.caller(bearer(KEY.reveal()))
+
+    source.is_in_memory = False
+    assert (await gate.caller(bearer(KEY.reveal()))).tenant == "acme"
+    assert source.asked == [KEY.public_id]
 
 
 @given(st.integers(0, 31), st.sampled_from("0aZ"))
