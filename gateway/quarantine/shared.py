@@ -3,7 +3,8 @@ The book of all processes, on Redis.
 
 Kills lie beside the tenant's limits, in its shard: `lg1:{s17}:<tenant>:poison`, gone by itself
 when the last one no longer counts. A flag travels with whatever is sent in the same tick of the
-loop, so that where limits are reserved then it costs no round trip.
+loop, so that where limits are reserved then it costs no round trip; requests of one tenant that
+travel together ask once.
 
 While Redis is out of reach, or known to be, this process goes by the kills that it has seen
 itself; what was killed meanwhile the others never hear of.
@@ -12,7 +13,7 @@ Hot: `flag` runs once a request.
 """
 
 import time
-from asyncio import Future
+from asyncio import Future, shield
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,14 @@ class SharedBook:
         self._reachable = reachable
         self._now = now
         self._own = MemoryBook(window, clock=clock)
+        self._asked: dict[str, Future[Any]] = {}
+        self._asked_after = 0
 
     def flag(self, tenant: str) -> Flag | None:
         own = self._own.flag(tenant)
         if not self._reachable():
             return own
-        return _Asked(self._redis.run(_ANY, (self._key(tenant),), ()), own)
+        return _Asked(self._question(tenant), own)
 
     async def kills(self, tenant: str, fingerprint: str) -> int:
         count = await self._run("look", tenant, fingerprint)
@@ -83,6 +86,17 @@ class SharedBook:
             return None
         return count
 
+    def _question(self, tenant: str) -> Future[Any]:
+        """Whether a tenant has kills: one question for all who ask until it is sent."""
+        if self._asked_after != self._redis.round_trips:
+            self._asked_after, self._asked = self._redis.round_trips, {}
+        question = self._asked.get(tenant)
+        if question is None or question.done():
+            question = self._redis.run(_ANY, (self._key(tenant),), ())
+            question.add_done_callback(_seen)
+            self._asked[tenant] = question
+        return question
+
     def _key(self, tenant: str) -> str:
         return f"{self._prefix(tenant)}poison"
 
@@ -90,16 +104,18 @@ class SharedBook:
 class _Asked:
     """A flag that Redis was asked for, and this process's own in case it does not answer."""
 
+    # The answer may be another's too, whom no cancellation here may reach.
+
     __slots__ = ("_answer", "_own")
 
     def __init__(self, answer: Future[Any], own: Flag | None) -> None:
         self._answer = answer
         self._own = own
-        answer.add_done_callback(_seen)
 
     async def is_up(self) -> bool:
+        answer = self._answer
         try:
-            return bool(await self._answer)
+            return bool(answer.result() if answer.done() else await shield(answer))
         except RedisError:
             return self._own is not None and await self._own.is_up()
 

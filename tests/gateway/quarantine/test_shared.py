@@ -76,6 +76,33 @@ async def test_a_flag_shares_the_round_trip_of_a_reservation(
     assert not up
 
 
+async def test_requests_of_one_tenant_that_travel_together_ask_once(
+    raw: redis.Redis, replica: Replica
+) -> None:
+    one, other = replica(), replica()
+    await is_up(one.flag("acme"))  # the script is known to the server from now on
+    before = raw.info("commandstats")["cmdstat_evalsha"]["calls"]
+
+    flags = [one.flag("acme") for _ in range(5)]
+    assert not any([await is_up(each) for each in flags])
+    await other.add("acme", "f1", "a")
+
+    assert raw.info("commandstats")["cmdstat_evalsha"]["calls"] - before == 2
+    assert await is_up(one.flag("acme"))
+
+
+async def test_who_leaves_takes_no_answer_from_another(replica: Replica) -> None:
+    book = replica()
+    leaves, stays = book.flag("acme"), book.flag("acme")
+    leaving = asyncio.create_task(is_up(leaves))
+    await asyncio.sleep(0)
+
+    leaving.cancel()
+
+    assert not await is_up(stays)
+    assert leaving.cancelled()
+
+
 async def test_its_key_lies_in_the_tenants_shard_and_goes_by_itself(
     replica: Replica, raw: redis.Redis
 ) -> None:
