@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -295,6 +296,7 @@ static void lay_phases(long interval_us) {
 int main(int count, char **arguments) {
     if (count != 2)
         return 2;
+    signal(SIGPIPE, SIG_IGN); /* whoever hangs up ends no other's stream */
     lay_phases(atol(arguments[1]));
     read_answers();
     timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
