@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from gateway.contract.chat import CHAT
 from gateway.contract.errors import InvalidRequest
-from gateway.inbound.parse import MAX_DEPTH, MAX_NODES, MAX_STRINGS, MAX_VALUES, parse
+from gateway.inbound.parse import (
+    MAX_DEPTH,
+    MAX_NODES,
+    MAX_STRINGS,
+    MAX_VALUES,
+    SMALL,
+    parse,
+)
 
 MIB = 1024 * 1024
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -91,7 +98,7 @@ def test_a_body_may_be_as_deep_as_the_bound() -> None:
     assert orjson.dumps(body)
 
 
-@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 255, 1000])
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 255, 1000, SMALL // 3])
 def test_a_body_may_not_be_deeper_than_the_bound(levels: int) -> None:
     with pytest.raises(InvalidRequest, match="nested more than 64 levels"):
         parse(_nested(levels), CHAT)
@@ -102,12 +109,13 @@ def test_a_body_may_not_be_deeper_than_the_bound(levels: int) -> None:
 @given(data=st.data())
 def test_depth_is_told_apart_from_what_stands_in_strings(depth: int, data: st.DataObject) -> None:
     """Alternating kinds, brackets and quotation marks within strings, blanks between."""
-    noise = st.text(alphabet='[]{}"\\,:x ', max_size=8).map(json.dumps)
+    noise = st.text(alphabet='[]{}"\\,:x ', max_size=8)
     body = "0"
     for _ in range(depth - 1):
-        text = data.draw(noise)
+        drawn = data.draw(noise)
+        text, other = json.dumps(drawn), json.dumps(drawn + "}")
         body = data.draw(
-            st.sampled_from([f"[{text}, {body}]", f"[{body} ]", f"{{{text}: {body}, {text}: 1}}"])
+            st.sampled_from([f"[{text}, {body}]", f"[{body} ]", f"{{{text}: {body}, {other}: 1}}"])
         )
     content = f'{{"model": "m", "messages": {json.dumps(MESSAGES)}, "x": {body}}}'.encode()
 
@@ -116,6 +124,36 @@ def test_depth_is_told_apart_from_what_stands_in_strings(depth: int, data: st.Da
     else:
         with pytest.raises(InvalidRequest, match="nested more than 64 levels"):
             parse(content, CHAT)
+
+
+@pytest.mark.parametrize("size", [0, SMALL])
+def test_depth_is_bounded_whatever_the_size(size: int) -> None:
+    """Within the bound on one side, without on the other, beside text of so many bytes."""
+    for levels, is_taken in ((MAX_DEPTH, True), (MAX_DEPTH + 1, False)):
+        content = _nested(levels)[:-1] + b',"text":"%b"}' % (b"[" * size)
+        if is_taken:
+            assert parse(content, CHAT) == orjson.loads(content)
+        else:
+            with pytest.raises(InvalidRequest, match="nested more than 64 levels"):
+                parse(content, CHAT)
+
+
+def test_what_is_said_in_a_prompt_of_code_is_not_gone_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.inbound.parse._structure", pytest.fail)
+    code = "for (const x of [1, 2]) { print({x: [x]}) }\n" * 500
+    content = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": code}]})
+
+    assert len(content) <= SMALL
+    assert parse(content, CHAT)["messages"][0]["content"] == code
+
+
+def test_a_small_body_can_not_hold_too_much() -> None:
+    for unit in (b"[],", b"{},", b'"",', b"1,"):
+        content = _with(unit * ((SMALL - 100) // len(unit)) + b"1")
+        assert len(content) <= SMALL
+        assert parse(content, CHAT) == orjson.loads(content)
 
 
 def _with(filling: bytes) -> bytes:
