@@ -11,7 +11,7 @@ import pytest
 
 from tests.bench import environments
 from tests.bench.bars import ON_REDIS, OURS, Bar, Figures, bars
-from tests.bench.environments import NotInstalled, environment
+from tests.bench.environments import NotInstalled, environment, pinned
 from tests.bench.gauges import cpu_seconds, resident_mb
 from tests.bench.hot_spots import table
 from tests.bench.job import Measured
@@ -176,6 +176,9 @@ class TestEnvironment:
         (there / "installed.txt").write_bytes(wanted.read_bytes())
 
         assert environment("yardsticks") == there / "bin"
+
+    def test_what_is_pinned_is_told_by_name_and_version(self) -> None:
+        assert pinned("yardsticks") == "caddyserver 2.11.7, rolter 0.1.0"
 
     def test_what_can_not_be_installed_is_told(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

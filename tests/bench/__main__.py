@@ -21,7 +21,7 @@ from tests.bench.environments import NotInstalled
 from tests.bench.gauges import resident_mb
 from tests.bench.job import Measured
 from tests.bench.upstream import upstream
-from tests.bench.yardsticks import YARDSTICKS
+from tests.bench.yardsticks import YARDSTICKS, versions
 from tests.support.redis_server import RedisServer
 
 LARGE = 32 * 1024
@@ -120,6 +120,8 @@ def _measure_all(extent: Extent, upstream_port: int, contenders: list[Contender]
     """Measure, and print each table as soon as it is known."""
     ours = next(each for each in contenders if each.name == OURS)
     others = [each for each in contenders if each.name not in (OURS, WITHOUT_TRACES, ON_REDIS)]
+    if extent.all:
+        print(f"{versions()}\n")
     resident = {each.name: resident_mb(each.pid) for each in contenders}
     print("32 connections, 230 bytes of body, 600 of answer:")
     requests = _rounds(extent, contenders, kind="whole", connections=32)

@@ -26,11 +26,18 @@ def environment(name: str) -> Path:
     folder = FOLDER / name
     installed = folder / "installed.txt"
     if not installed.exists() or installed.read_bytes() != wanted.read_bytes():
-        print(f"Installing {_names(wanted)} into {folder.relative_to(FOLDER.parent)} ...")
+        print(f"Installing {pinned(name)} into {folder.relative_to(FOLDER.parent)} ...")
         venv.create(folder, clear=True, with_pip=True)
         _install(folder / "bin" / "python", wanted)
         installed.write_bytes(wanted.read_bytes())
     return folder / "bin"
+
+
+def pinned(name: str) -> str:
+    """What `requirements/<name>.txt` asks for by name, and in which versions."""
+    wanted = _HERE / "requirements" / f"{name}.txt"
+    lines = (line.split()[0] for line in wanted.read_text().splitlines() if line.strip())
+    return ", ".join(line.replace("==", " ") for line in lines if "==" in line)
 
 
 def _install(python: Path, wanted: Path) -> None:
@@ -40,8 +47,3 @@ def _install(python: Path, wanted: Path) -> None:
     )
     if done.returncode:
         raise NotInstalled(done.stderr.strip().splitlines()[-1])
-
-
-def _names(wanted: Path) -> str:
-    lines = (line.split()[0] for line in wanted.read_text().splitlines() if line.strip())
-    return ", ".join(line.replace("==", " ") for line in lines if "==" in line)

@@ -5,6 +5,8 @@ Each has its defaults but for what the comparison needs: one upstream, kept conn
 gateway a key and a model. None of them writes a line for a request.
 """
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from tests.bench.contenders import (
     free_port,
     prove_it_asks_who,
 )
-from tests.bench.environments import NotInstalled, environment
+from tests.bench.environments import NotInstalled, environment, pinned
 from tests.bench.upstream import MODEL
 from tests.support.debian import command
 
@@ -144,6 +146,16 @@ def nginx(upstream: int, directory: Path) -> Iterator[Contender]:
     arguments = [program, "-p", directory, "-c", config]
     with foreign("nginx", arguments, port, directory) as contender:
         yield contender
+
+
+def versions() -> str:
+    """Of all that there are."""
+    told = [pinned("yardsticks")]
+    if found := shutil.which("nginx"):
+        # nginx version: nginx/1.22.1
+        done = subprocess.run([found, "-v"], stderr=subprocess.PIPE, text=True, check=True)
+        told.append(done.stderr.split()[-1].replace("/", " "))
+    return ", ".join(told)
 
 
 YARDSTICKS: tuple[Yardstick, ...] = (rolter, caddy, nginx)
