@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from string import ascii_lowercase
-from typing import Any, Self
+from typing import Any, Self, SupportsBytes
 
 import httpx
 import orjson
@@ -36,8 +36,7 @@ from gateway.quarantine import MemoryBook, Quarantine, QuarantineSettings
 from gateway.routing import ModelSettings, Routes
 from gateway.telemetry.context import PassedOn
 from gateway.telemetry.record import Record
-from gateway.upstream import Upstream
-from gateway.upstream.transport import UpstreamSettings
+from gateway.upstream import Upstream, UpstreamSettings
 from gateway.wiring.targets import targets_of
 from providers.vllm import VLLM
 
@@ -216,7 +215,7 @@ class Limiter(MemoryLimiter):
         self.entries: list[bytes] = []
         """What the ledger was given."""
         self.notes: list[bytes] = []
-        super().__init__(books=Books(outbox=self.entries.append))
+        super().__init__(books=Books(outbox=lambda entry: self.entries.append(bytes(entry))))
         self.held: dict[str, Reservation] = {}
         self.settled: list[tuple[int, int]] = []
         """What was reserved and what was charged, in tokens."""
@@ -252,7 +251,9 @@ class Limiter(MemoryLimiter):
         if self.cancelling is not None:
             await self.cancelling.passed()
 
-    async def settle(self, reservation: Reservation, used: Amounts, *, entry: bytes = b"") -> None:
+    async def settle(
+        self, reservation: Reservation, used: Amounts, *, entry: SupportsBytes | None = None
+    ) -> None:
         del self.held[reservation.request_id]
         self.settled.append((reservation.amounts.tokens, used.tokens))
         self.spent.append((reservation.amounts.cost, used.cost))
