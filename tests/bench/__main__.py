@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _field(extent, Path(directory)) as (upstream_port, contenders),
         ):
             figures = _measure_all(extent, upstream_port, contenders)
-    except NotStarted as error:
+    except (NotStarted, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
     judged = list(bars(figures))

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port = stack.enter_context(upstream())
             contender = stack.enter_context(gateway("lockgate", port, directory, {}))
             measured = _watched(contender, options.what, options.seconds, (stacks, graph))
-    except (NotInstalled, NotStarted) as error:
+    except (NotInstalled, NotStarted, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
     print(table(stacks.read_text().splitlines(), measured.micros))

@@ -28,7 +28,12 @@ _USAGE = {"prompt_tokens": 38, "total_tokens": 70, "completion_tokens": 32}
 
 @contextmanager
 def upstream(interval: float = INTERVAL) -> Iterator[int]:
-    """A running upstream, on a port of its own; a stream has an event each `interval` seconds."""
+    """
+    A running upstream, on a port of its own; a stream has an event each `interval` seconds.
+
+    Raises:
+        RuntimeError: there is no compiler, and none can be had.
+    """
     with tempfile.TemporaryDirectory(prefix="lockgate-upstream-") as directory:
         program = Path(directory) / "upstream"
         subprocess.run([command("cc", "gcc libc6-dev"), "-O2", "-o", program, _SOURCE], check=True)
