@@ -6,13 +6,13 @@ every request does: raise its bound only with a reason, and with what `make benc
 """
 
 import asyncio
-import re
 import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Thread
 from types import FrameType
 from typing import Any
@@ -62,10 +62,29 @@ tenants:
 """
 
 
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def event(reason: str | None = None, **delta: str) -> bytes:
+    """One of a stream, as vLLM sends it."""
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+    told = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1}
+    payload = told | {"model": "demo-model", "choices": [choice]}
+    return b"data: " + orjson.dumps(payload) + b"\n\n"
+
+
 class Canned:
-    """An upstream in a thread of its own: one connection at a time, the same answer each time."""
+    """
+    An upstream in a thread of its own: one connection at a time, the same answer each time. The
+    events of a stream are those that are `put` into `events`, an empty one being the last.
+    """
 
     def __init__(self) -> None:
+        self.events: SimpleQueue[bytes] = SimpleQueue()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self.reads = 0
@@ -82,7 +101,16 @@ class Canned:
                 while (came := peer.recv(65_536)).strip():
                     self.reads += 1
                     assert came.endswith(b"}"), "the request leaves in one write"
-                    peer.sendall(WIRE)
+                    if b'"stream":true' in came:
+                        self._stream(peer)
+                    else:
+                        peer.sendall(WIRE)
+
+    def _stream(self, peer: socket.socket) -> None:
+        peer.sendall(STREAM)
+        while event := self.events.get():
+            peer.sendall(_chunk(event))
+        peer.sendall(_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
 
     def close(self) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
@@ -92,8 +120,8 @@ class Canned:
 class Client:
     """A blocking client on one connection."""
 
-    def __init__(self, port: int) -> None:
-        body = orjson.dumps(CHAT)
+    def __init__(self, port: int, **fields: Any) -> None:
+        body = orjson.dumps(CHAT | fields)
         self._request = (
             b"POST %b HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer %b\r\n"
             b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
@@ -104,6 +132,10 @@ class Client:
     def ask(self) -> bytes:
         """The answer, as its first read brings it."""
         self._socket.sendall(self._request)
+        return self.read()
+
+    def read(self) -> bytes:
+        """What comes next."""
         return self._socket.recv(65_536)
 
     def close(self) -> None:
@@ -154,40 +186,66 @@ class Counted(Counter[str]):
 
 
 @pytest.fixture
-async def counted(tmp_path: Path, _the_loop_is_never_blocked: BlockBuster) -> Counted:
-    """The least that any of some requests took: what is done now and then is not theirs."""
+def upstream(_the_loop_is_never_blocked: BlockBuster) -> Iterator[Canned]:
     # The last words of the server come when the log has no thread any more.
     _the_loop_is_never_blocked.functions["os.write"].can_block_in(
         "gateway/telemetry/sink.py", {"_write_all"}
     )
-    upstream = Canned()
-    least = Counted()
-    try:
-        async with running(tmp_path, upstream.url) as port:
-            client = await asyncio.to_thread(Client, port)
-            for number in range(ROUNDS):
-                one = Counted()
-                with one.counting():
-                    answer = await asyncio.to_thread(client.ask)
-                assert re.match(rb"HTTP/1.1 200 OK\r\n", answer)
-                assert answer.endswith(b"}"), "the answer leaves in one write"
-                least = one if not number else Counted(least & one)
-            client.close()
-        assert upstream.reads == ROUNDS
-    finally:
-        upstream.close()
-    return least
+    canned = Canned()
+    yield canned
+    canned.close()
 
 
 MOST_CALLS = 380
-"""Of our own functions, each time that a coroutine goes on among them."""
+"""Of our own functions by a request, each time that a coroutine goes on among them."""
+MOST_CALLS_OF_A_CHUNK = 32
 
 
 async def test_a_request_is_parsed_written_and_waited_for_no_more_often_than_it_must(
-    counted: Counted,
+    upstream: Canned, tmp_path: Path
 ) -> None:
-    assert counted["loads"] == 2, "the request and its answer"
-    assert counted["dumps"] == 3, "what goes upstream, the row, and the line of the log"
-    assert counted["create_task"] == 1
-    assert counted["call_at"] == 1, "the deadline of the attempt"
-    assert counted["ours"] <= MOST_CALLS
+    least = Counted()
+    async with running(tmp_path, upstream.url) as port:
+        client = await asyncio.to_thread(Client, port)
+        for number in range(ROUNDS):
+            one = Counted()
+            with one.counting():
+                answer = await asyncio.to_thread(client.ask)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert answer.endswith(b"}"), "the answer leaves in one write"
+            least = Counted(least & one) if number else one
+        client.close()
+
+    assert upstream.reads == ROUNDS
+    assert least["loads"] == 2, "the request and its answer"
+    assert least["dumps"] == 3, "what goes upstream, the row, and the line of the log"
+    assert least["create_task"] == 1
+    assert least["call_at"] == 1, "the deadline of the attempt"
+    assert least["ours"] <= MOST_CALLS
+
+
+async def test_an_event_of_a_stream_costs_one_parse_at_most_and_no_timer_and_no_task(
+    upstream: Canned, tmp_path: Path
+) -> None:
+    least = Counted()
+    async with running(tmp_path, upstream.url) as port:
+        client = await asyncio.to_thread(Client, port, stream=True)
+        upstream.events.put(event(role="assistant", content="Hel"))
+        assert b"Hel" in await asyncio.to_thread(client.ask)
+        for number in range(ROUNDS):
+            one, told = Counted(), event(content=f"lo{number}")
+            with one.counting():
+                upstream.events.put(told)
+                came = await asyncio.to_thread(client.read)
+            assert f"lo{number}".encode() in came
+            assert came.endswith(b"\n\n\r\n"), "the event leaves in one write"
+            least = Counted(least & one) if number else one
+        upstream.events.put(event(reason="stop"))
+        upstream.events.put(b"")
+        while not came.endswith(b"0\r\n\r\n"):
+            came = await asyncio.to_thread(client.read)
+        client.close()
+
+    assert least["loads"] == 1
+    assert least["dumps"] == least["create_task"] == least["call_at"] == 0
+    assert least["ours"] <= MOST_CALLS_OF_A_CHUNK
