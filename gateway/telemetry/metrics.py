@@ -5,7 +5,8 @@ What stays true: a label value is a configured name or one of a closed set, and 
 turns up is counted as `other`. A client can't create a series, and neither can an upstream. No
 label names a tenant or a key.
 
-Hot: `Metrics.finished` runs once a request; children are looked up by the record's own fields.
+Hot: `Metrics.finished` runs once a request, in the event loop's thread as all that counts here;
+numbers are looked up by the record's own fields.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -13,8 +14,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
-    Histogram,
     Info,
     disable_created_metrics,
 )
@@ -24,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from ..contract import errors
 from .record import AttemptRecord, Record
+from .tally import Labels, Number, Spread, Spreads, Tally
 
 OTHER = "other"
 OPERATIONS = frozenset({"chat", "completion", "embedding", "models"})
@@ -47,7 +47,6 @@ FIRST_TOKENS = (
 )  # fmt: skip
 """Seconds: the GenAI conventions' buckets, carried on to the default time-out."""
 
-Labels = tuple[str, ...]
 Reading = Iterable[tuple[Labels, float]]
 
 
@@ -67,12 +66,12 @@ class Metrics:
         self._models: frozenset[str] = frozenset()
         self._targets: frozenset[str] = frozenset()
         self._results = _results()
-        self._requests = self.counter(
+        self._requests = self._tally(
             "lockgate_requests_total",
             "Requests that have ended.",
             ("operation", "model", "outcome", "status"),
         )
-        self._attempts = self.counter(
+        self._attempts = self._tally(
             "lockgate_attempts_total", "Requests sent to targets.", ("target", "result")
         )
         self._ambiguous = self.counter(
@@ -85,45 +84,44 @@ class Metrics:
             "Answers whose upstream called itself another model than it was asked for.",
             ("target",),
         )
-        self._decisions = self.counter(
+        self._decisions = self._tally(
             "lockgate_limit_decisions_total",
             "Requests admitted by all of their limits, or refused by the one named.",
             ("measure", "decision"),
         )
-        self._tokens = self.counter(
+        self._tokens = self._tally(
             "lockgate_tokens_total", "Tokens read and written by models.", ("model", "direction")
         )
-        self._cost = self.counter(
+        self._cost = self._tally(
             "lockgate_cost_usd_total", "What requests cost, by the prices known here.", ("model",)
         )
-        self._duration = Histogram(
+        self._duration = Spreads(
             "lockgate_request_duration_seconds",
             "From the first byte of a request to the last of its answer.",
             ("operation", "model"),
-            buckets=DURATIONS,
-            registry=self.registry,
+            DURATIONS,
         )
-        self._first_token = Histogram(
+        self._first_token = Spreads(
             "lockgate_time_to_first_token_seconds",
             "From the first byte of a request to the first content of its answer, if streamed.",
             ("model",),
-            buckets=FIRST_TOKENS,
-            registry=self.registry,
+            FIRST_TOKENS,
         )
-        self._in_flight = Gauge(
+        self.registry.register(self._duration)
+        self.registry.register(self._first_token)
+        in_flight = self._tally(
             "lockgate_requests_in_flight",
             "Requests that have begun and not ended.",
             ("operation",),
-            registry=self.registry,
         )
         Info("lockgate_build", "The version that runs.", registry=self.registry).info(
             {"version": version}
         )
-        self._requests_of: dict[tuple[str, str, str, int], Counter] = {}
-        self._attempts_of: dict[tuple[str, str | None], Counter] = {}
+        self._requests_of: dict[tuple[str, str, str, int], Number] = {}
+        self._attempts_of: dict[tuple[str, str | None], Number] = {}
         self._models_of: dict[tuple[str, str], _Model] = {}
-        self._in_flight_of = {name: self._in_flight.labels(name) for name in OPERATIONS}
-        self._other_in_flight = self._in_flight.labels(OTHER)
+        self._in_flight_of = {name: in_flight.labels(name) for name in OPERATIONS}
+        self._other_in_flight = in_flight.labels(OTHER)
         self._admitted = self._decisions.labels("all", "admitted")
         self._refused = {name: self._decisions.labels(name, "refused") for name in MEASURES}
         self._other_refused = self._decisions.labels(OTHER, "refused")
@@ -161,30 +159,27 @@ class Metrics:
 
     def began(self, operation: str) -> None:
         """Count it as in flight."""
-        self._in_flight_of.get(operation, self._other_in_flight).inc()
+        self._in_flight_of.get(operation, self._other_in_flight).value += 1
 
     def finished(self, record: Record) -> None:
         """Count everything about it."""
         operation, name = record.operation, record.model
-        self._in_flight_of.get(operation, self._other_in_flight).dec()
+        self._in_flight_of.get(operation, self._other_in_flight).value -= 1
         model = self._models_of.get((operation, name)) or self._model(operation, name)
         key = (operation, name, record.outcome, record.status)
-        (self._requests_of.get(key) or self._request(key)).inc()
+        (self._requests_of.get(key) or self._request(key)).value += 1
         model.duration.observe(record.ended - record.started)
         if record.stream and record.first_content is not None:
             model.first_token.observe(record.first_content - record.started)
-        if record.prompt_tokens:
-            model.read.inc(record.prompt_tokens)
-        if record.completion_tokens:
-            model.written.inc(record.completion_tokens)
-        if record.cost:
-            model.cost.inc(record.cost / NANO)
+        model.read.value += record.prompt_tokens
+        model.written.value += record.completion_tokens
+        model.cost.value += record.cost / NANO
         for attempt in record.attempts:
             self._count_attempt(attempt, is_last=attempt is record.attempts[-1])
         if record.limited_by is not None:
-            self._refused.get(record.limited_by, self._other_refused).inc()
+            self._refused.get(record.limited_by, self._other_refused).value += 1
         elif record.admitted:
-            self._admitted.inc()
+            self._admitted.value += 1
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The metrics and their content type: OpenMetrics where `accept` asks for it."""
@@ -193,7 +188,7 @@ class Metrics:
 
     def _count_attempt(self, attempt: AttemptRecord, *, is_last: bool) -> None:
         key = (attempt.target, attempt.error)
-        (self._attempts_of.get(key) or self._attempt(*key)).inc()
+        (self._attempts_of.get(key) or self._attempt(*key)).value += 1
         if attempt.ambiguous and not is_last:
             self._ambiguous.labels(_known(attempt.target, self._targets)).inc()
         if attempt.served_model:
@@ -202,15 +197,20 @@ class Metrics:
     # Below: what runs once for a series. A key is remembered only if none of it was replaced,
     # so that made-up names fill no cache either.
 
-    def _attempt(self, target: str, error: str | None) -> Counter:
+    def _tally(self, name: str, told: str, labels: Labels) -> Tally:
+        tally = Tally()
+        self.watch(name, told, tally.read, labels)
+        return tally
+
+    def _attempt(self, target: str, error: str | None) -> Number:
         known = _known(target, self._targets)
         result = "ok" if error is None else _known(error, self._results)
-        child = self._attempts.labels(known, result)
+        number = self._attempts.labels(known, result)
         if known == target and result == (error or "ok"):
-            self._attempts_of[target, error] = child
-        return child
+            self._attempts_of[target, error] = number
+        return number
 
-    def _request(self, key: tuple[str, str, str, int]) -> Counter:
+    def _request(self, key: tuple[str, str, str, int]) -> Number:
         operation, model, outcome, status = key
         labels = (
             _known(operation, OPERATIONS),
@@ -218,14 +218,14 @@ class Metrics:
             _known(outcome, OUTCOMES),
             str(status) if status in STATUSES else OTHER,
         )
-        child = self._requests.labels(*labels)
+        number = self._requests.labels(*labels)
         if labels == (operation, model or OTHER, outcome, str(status)):
-            self._requests_of[key] = child
-        return child
+            self._requests_of[key] = number
+        return number
 
     def _model(self, operation: str, name: str) -> "_Model":
         labels = _known(operation, OPERATIONS), _known(name, self._models)
-        child = _Model(
+        made = _Model(
             duration=self._duration.labels(*labels),
             first_token=self._first_token.labels(labels[1]),
             read=self._tokens.labels(labels[1], "input"),
@@ -233,23 +233,23 @@ class Metrics:
             cost=self._cost.labels(labels[1]),
         )
         if labels == (operation, name or OTHER):
-            self._models_of[operation, name] = child
-        return child
+            self._models_of[operation, name] = made
+        return made
 
 
 class _Model:
-    """The children that a request for one model needs."""
+    """What a request for one model adds to."""
 
     __slots__ = ("cost", "duration", "first_token", "read", "written")
 
     def __init__(
         self,
         *,
-        duration: Histogram,
-        first_token: Histogram,
-        read: Counter,
-        written: Counter,
-        cost: Counter,
+        duration: Spread,
+        first_token: Spread,
+        read: Number,
+        written: Number,
+        cost: Number,
     ) -> None:
         self.duration = duration
         self.first_token = first_token
