@@ -205,7 +205,8 @@ def _attempt_row(columns: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _ms(seconds: float) -> int:
-    return min(max(0, round(seconds * 1000)), MAX_MS)
+    taken = round(seconds * 1000)
+    return taken if 0 <= taken <= MAX_MS else min(max(0, taken), MAX_MS)
 
 
 def _texts(record: Record) -> str:

