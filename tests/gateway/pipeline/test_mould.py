@@ -160,6 +160,8 @@ def test_what_is_anything_else_does_not_fit(raw: bytes) -> None:
         event(chunk("é")),  # written as \u00e9
         event(chunk("a")).replace(b'"content"', b'"content":"a","content"'),
         event(chunk("a", content="a")).replace(b'"id":"1"', b'"content":"a"'),
+        event({"choices": [{"delta": {"content": "a", "reasoning_content": "a"}}]}),
+        event({"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}),
     ],
 )
 def test_no_mould_is_taken_where_another_text_might_not_fit(came: bytes) -> None:
