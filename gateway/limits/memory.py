@@ -117,10 +117,10 @@ class MemoryLimiter:
         *,
         note: bytes = b"",
     ) -> Reservation:
+        cap = check_fits(limits, ask, self.counts)
+        amounts = ask.at(cap)
         now, bound = self._now(), self._counters_of(tenant, limits)
-        cap, amounts = ask.cap, ask.at(ask.cap)
         if not self._has_room(now, bound, amounts):
-            cap = check_fits(limits, ask, self.counts)
             now, bound = await self._look(tenant, limits)
             if request_id not in self._open:
                 cap = self._fitting(now, bound, ask, cap)
