@@ -120,9 +120,10 @@ def _operation(route: InferenceRoute, contents: _Contents) -> dict[str, Any]:
 
 
 def _content(ref: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    content: dict[str, Any] = {"schema": ref}
-    if examples := schemas[ref["$ref"].rpartition("/")[2]].get("examples"):
-        content["examples"] = {
+    examples = schemas[ref["$ref"].rpartition("/")[2]]["examples"]
+    return {
+        "schema": ref,
+        "examples": {
             f"example {number}": {"value": value} for number, value in enumerate(examples, 1)
-        }
-    return content
+        },
+    }

@@ -36,6 +36,17 @@ async def test_an_answer_tells_its_model_its_time_and_what_is_left() -> None:
     assert b"x-lockgate-target" not in headers
 
 
+async def test_a_cap_that_was_lowered_is_told() -> None:
+    bench = pipeline_of(GOOD_WHOLE)
+    request = bench.request()
+    answer = await bench.ask(request, stream=False)
+    assert request.account is not None
+
+    assert b"x-lockgate-max-tokens" not in dict(headers_of(request, answer))
+    request.account.lowered_cap = 7
+    assert dict(headers_of(request, answer))[b"x-lockgate-max-tokens"] == b"7"
+
+
 @given(st.text() | st.just("x\r\nset-cookie: a=b") | st.just("y" * 3_000_000))
 def test_whatever_a_name_holds_it_makes_one_bounded_header(name: str) -> None:
     assert re.fullmatch(rb"[ -~]{0,10240}", header_text(name))
