@@ -376,11 +376,12 @@ class Connection(asyncio.Protocol):
         """The request whose body is not whole will never be."""
         if self._queue:
             self._queue.pop()
-        elif self._answering is not None:
-            self._answering.cut()
-            if self._answering.is_begun:
-                self.transport.abort()
-            self._answering = None
+            return
+        assert self._answering is not None, "its answer is on its way"
+        self._answering.cut()
+        if self._answering.is_begun:
+            self.transport.abort()
+        self._answering = None
 
     def _say(self, refusal: Refusal) -> None:
         request_id = ulid(int(datetime.now(UTC).timestamp() * 1000))

@@ -363,6 +363,24 @@ async def test_a_client_that_waits_for_leave_gets_it_once_the_body_is_wanted() -
     await wire.settled()
 
 
+async def test_leave_is_given_to_nobody_who_has_left() -> None:
+    wanted = asyncio.Event()
+    reading = Reading()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await wanted.wait()
+        await reading(scope, receive, send)
+
+    wire = Wire(app)
+    wire.say(POST % (2, b"expect: 100-continue\r\n"))
+    await asyncio.sleep(0.01)
+    wanted.set()
+    wire.leave()
+    await wire.settled()
+
+    assert (reading.received, wire.heard) == ([{"type": "http.disconnect"}], b"")
+
+
 async def test_whoever_has_answered_hears_that_nothing_comes_any_more() -> None:
     received: list[Message] = []
 

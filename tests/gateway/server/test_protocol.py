@@ -281,6 +281,24 @@ async def test_a_body_that_turns_out_malformed_ends_its_request() -> None:
     assert [line["event"] for line in logged] == ["connection_refused"]
 
 
+async def test_an_answer_that_has_begun_ends_with_its_malformed_request() -> None:
+    async def early(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"early", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    wire = Wire(early)
+    wire.say(CHUNKED)
+    await asyncio.sleep(0.01)
+    wire.say(b"nonsense\r\n")
+    await wire.settled()
+
+    assert statuses(wire.heard) == [200]
+    assert wire.transport.is_aborted
+    assert not wire.state.tasks
+
+
 async def test_a_request_that_was_answered_gets_no_second_answer() -> None:
     """Whoever is in front would take it for the answer to the next request."""
 
@@ -326,6 +344,29 @@ async def test_a_client_that_leaves_with_requests_waiting_makes_no_noise() -> No
 
     assert (app.begun, app.hung_up) == (["/a"], ["/a"])
     assert logged == []
+
+
+async def test_an_answer_of_a_length_has_nothing_put_into_it_for_who_has_finished_speaking() -> (
+    None
+):
+    release = asyncio.Event()
+
+    async def halves(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"4")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ab", "more_body": True})
+        await release.wait()
+        await send({"type": "http.response.body", "body": b"cd"})
+
+    wire = Wire(halves)
+    wire.say(GET)
+    await asyncio.sleep(0.01)
+    assert wire.connection.eof_received()
+    release.set()
+    await wire.settled()
+
+    assert wire.heard.endswith(b"\r\n\r\nabcd")
+    assert wire.is_closed
 
 
 # Places
