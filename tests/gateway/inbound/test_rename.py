@@ -106,6 +106,9 @@ def test_usage_that_was_not_asked_for_is_not_shown(
 
 @OFTEN
 @given(payload=OBJECT, name=NAMES, style=STYLES)
+@example({"choices": [{"model": "inner"}], "model": "up"}, "chat", {})
+@example({"x": {}, "model": "up"}, "chat", {"separators": (" ,  ", " : ")})
+@example({"id": "model", "model": "up"}, "chat", {})
 def test_a_whole_answer_is_the_same_but_for_its_model(
     payload: dict[str, Any], name: str, style: dict[str, Any]
 ) -> None:
