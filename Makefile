@@ -5,7 +5,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCE := gateway providers tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-real bench bench-instructions profile bench-scenarios prove-limits chaos fuzz lock
+.PHONY: help setup run test lint test-real bench bench-instructions profile bench-scenarios bench-peers prove-limits chaos fuzz lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -41,6 +41,9 @@ bench-scenarios: .venv/.test ## thousands of streams, two workers, much of every
 	$(BIN)/python -m tests.bench.many_streams
 	$(BIN)/python -m tests.bench.workers
 	$(BIN)/python -m tests.bench.growth
+
+bench-peers: .venv/.test ## one table of this gateway and its peers, which are installed first (10 minutes)
+	$(BIN)/python -m tests.bench.peers --markdown
 
 prove-limits: .venv/.test ## a million raced attempts, and every invariant of the limits at length (minutes)
 	$(BIN)/python -m tests.proofs

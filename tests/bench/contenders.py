@@ -59,10 +59,18 @@ class Contender:
     start_seconds: float
     key: str = ""
     log: Path | None = None
+    headers: str = ""
 
     def job(self, **fields: object) -> Job:
         """A job for the load generator."""
-        return Job(port=self.port, pid=self.pid, key=self.key, model=PUBLIC_MODEL, **fields)  # type: ignore[arg-type]  # the caller's fields are Job's own
+        return Job(
+            port=self.port,
+            pid=self.pid,
+            key=self.key,
+            model=PUBLIC_MODEL,
+            headers=self.headers,
+            **fields,  # type: ignore[arg-type]  # the caller's fields are Job's own
+        )
 
 
 def measure(job: Job) -> Measured:
@@ -146,10 +154,13 @@ def foreign(
     directory: Path,
     *,
     key: str = "",
+    headers: str = "",
+    env: Mapping[str, str] | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[Contender]:
     """
-    Any server, that its command makes listen on `port` within `patience` seconds.
+    Any server, that its command makes listen on `port` within `patience` seconds. `headers` are
+    lines that it wants in the head of each request.
 
     Raises:
         NotStarted: it did not; its own words say why.
@@ -157,10 +168,10 @@ def foreign(
     log = directory / f"{name}.log"
     # What it would keep in its user's home it keeps there.
     homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(directory))
-    with _process(command, log, homes) as (process, began):
+    with _process(command, log, {**homes, **(env or {})}) as (process, began):
         _wait_for_port(process, port, log, patience)
         took = time.perf_counter() - began
-        yield Contender(name, process.pid, port, took, key, log)
+        yield Contender(name, process.pid, port, took, key, log, headers)
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ class Job:
     `whole` keeps `connections` busy with requests, `streams` holds one stream on each, whose events
     come each `interval` seconds; `latency` asks `other_port` and `port` in turn on one connection
     each. Seconds are counted after `warm` seconds of the same. `pid` is the process whose CPU time
-    is read, with that of its children.
+    is read, with that of its children. `headers` are further lines of each request's head.
     """
 
     kind: Kind
@@ -30,6 +30,7 @@ class Job:
     body_bytes: int = 230
     other_port: int = 0
     interval: float = INTERVAL
+    headers: str = ""
 
 
 @dataclass(frozen=True)

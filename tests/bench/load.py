@@ -55,7 +55,7 @@ def request_bytes(job: Job, *, port: int) -> bytes:
     return (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
         f"authorization: Bearer {job.key}\r\ncontent-type: application/json\r\n"
-        f"user-agent: OpenAI/Python 1.99.0\r\naccept: application/json\r\n"
+        f"user-agent: OpenAI/Python 1.99.0\r\naccept: application/json\r\n{job.headers}"
         f"content-length: {len(body)}\r\n\r\n"
     ).encode() + body
 
