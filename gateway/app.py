@@ -40,7 +40,7 @@ from .telemetry.log import LogPipe, RequestLog, configure_logging
 from .telemetry.metrics import Metrics
 from .telemetry.redaction import Redaction
 from .telemetry.sink import LogSink
-from .upstream import RelayTransport, Upstream
+from .upstream import Upstream
 from .wiring.administration import administration_of, reloaded
 from .wiring.eviction import refuse_eviction
 from .wiring.gauges import watch, watch_queues
@@ -54,6 +54,7 @@ from .wiring.source import Loaded, Loader, Source
 from .wiring.stores import Stores
 from .wiring.surfaces import Surfaces
 from .wiring.targets import targets_of
+from .wiring.transports import engine_of
 
 if TYPE_CHECKING:
     from .telemetry.spans import Tracing
@@ -96,7 +97,7 @@ class Gateway:
         self._health = Health(
             config.health, targets_of(ready.snapshot.routes), clock=time.monotonic, chance=chance
         )
-        self._transport = RelayTransport(config.upstream)
+        self._transport = engine_of(config.upstream)
         self._probes = Probes(self._health, asking(self._transport), chance=chance)
         self._probes.configure(ready.providers)
         self._metrics = Metrics(version=__version__, models=config.models, targets=ready.targets)

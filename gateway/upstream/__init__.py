@@ -3,7 +3,8 @@
 from .answer import UpstreamAnswer
 from .client import Upstream
 from .deadline import Deadline
+from .exchange import Engine
 from .settings import UpstreamSettings
 from .transport import RelayTransport
 
-__all__ = ["Deadline", "RelayTransport", "Upstream", "UpstreamAnswer", "UpstreamSettings"]
+__all__ = ["Deadline", "Engine", "RelayTransport", "Upstream", "UpstreamAnswer", "UpstreamSettings"]

@@ -10,16 +10,22 @@ no other address, and no other way, is tried after it.
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
+from random import Random
 
 import httpx
 
 from .addresses import is_public
-from .connection import Connection
+from .connection import READ_SIZE, Connection
 from .pool import Lost
 from .resolver import NoRoom, Resolver, is_ours
+from .settings import UpstreamSettings
+
+_PORTS = {b"http": 80, b"https": 443}
 
 
 class AddressBlocked(httpx.ConnectError):
@@ -62,12 +68,19 @@ class Dialler:
         ends_at = asyncio.get_running_loop().time() + within
         try:
             async with asyncio.timeout_at(ends_at):
-                addresses = await self._addresses(origin)
+                addresses = await self.addresses(origin)
         except TimeoutError as error:
             raise httpx.ConnectTimeout("no address in time") from error
         return await self._first(origin, addresses, lost, ends_at)
 
-    async def _addresses(self, origin: Origin) -> tuple[str, ...]:
+    async def addresses(self, origin: Origin) -> tuple[str, ...]:
+        """
+        Where an origin is, best first: checked, if it is public.
+
+        Raises:
+            AddressBlocked: as `dial`.
+            httpx.ConnectError: nobody knows.
+        """
         host = origin.host
         addresses = (host,) if _is_literal(host) else await self._resolver.addresses(host)
         if origin.public:
@@ -115,6 +128,47 @@ class Dialler:
             made.close()
             raise
         return made
+
+
+def dialler_of(settings: UpstreamSettings) -> Dialler:
+    """With the system's names."""
+    resolver = Resolver(
+        timeout=settings.resolve_timeout,
+        stale=settings.resolve_stale,
+        clock=time.monotonic,
+        chance=Random(),  # noqa: S311 - nothing that it draws is a secret
+    )
+    return Dialler(resolver, bytearray(READ_SIZE))
+
+
+def verifying(ca_file: Path | None) -> ssl.SSLContext:
+    """
+    How TLS is spoken: certificates are verified, and nothing of the environment is asked.
+
+    Raises:
+        OSError, ssl.SSLError: `ca_file` cannot be read.
+    """
+    context = httpx.create_ssl_context(trust_env=False)
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
+
+
+def origin_of(url: httpx.URL, context: ssl.SSLContext | None, *, public: bool) -> Origin:
+    """
+    Where the requests for a URL go; `context` is for those with TLS.
+
+    Raises:
+        httpx.UnsupportedProtocol: to no place that is known here.
+    """
+    if url.raw_scheme not in _PORTS or not url.raw_host:
+        raise httpx.UnsupportedProtocol("an upstream's URL starts with http:// or https://")
+    port = _PORTS[url.raw_scheme] if url.port is None else url.port
+    if not 0 < port < 65536:
+        raise httpx.UnsupportedProtocol("an upstream's port is between 1 and 65535")
+    has_tls = url.raw_scheme == b"https"
+    return Origin(url.raw_host.decode("ascii"), port, context if has_tls else None, public)
 
 
 def _is_literal(host: str) -> bool:

@@ -1,13 +1,17 @@
 """
-What passes between those who ask and a transport: one request out, its answer in.
+What passes between those who ask and a transport: one request out, its answer in; and what every
+transport is that an operator may choose.
 
 A body is taken where it is there (`take`) and waited for only where it is not (`news`, `rest`),
 so that a chunk costs one coroutine however many layers it comes through. A transport's errors are
 httpx's; names for them are `naming`'s.
 """
 
+from abc import abstractmethod
 from collections.abc import Awaitable
 from typing import Protocol
+
+import httpx
 
 from ..contract.provider import UpstreamRequest
 
@@ -93,3 +97,27 @@ class Transport(Protocol):
     async def aclose(self) -> None:
         """Close every connection, those in use too."""
         ...
+
+
+class Engine(httpx.AsyncBaseTransport):
+    """
+    Sends requests over connections that are bounded for each origin, in one running loop.
+
+    `request.extensions` may hold `timeout`, with `connect` in seconds, and `public`: the addresses
+    of the host must belong to the public internet.
+    """
+
+    @property
+    @abstractmethod
+    def open(self) -> int:
+        """Connections idle, in use and being made, to all origins, as far as they are known."""
+
+    @property
+    @abstractmethod
+    def idle(self) -> int:
+        """Connections that are known to be ready for a request."""
+
+    @property
+    @abstractmethod
+    def waiting(self) -> int:
+        """Requests that wait for a connection."""

@@ -11,7 +11,8 @@ import httpx
 
 from .exchange import Header
 
-_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive"))
+FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive"))
+_EMPTY_BODY_HAS_LENGTH = frozenset(("POST", "PUT", "PATCH"))
 _LINE = re.compile(rb"[A-Z]+ [\x21-\x7e]+ HTTP/1\.1\r\n")
 
 
@@ -38,7 +39,7 @@ def fields(headers: Iterable[Header]) -> bytes:
     Raises:
         httpx.LocalProtocolError: one is more than a line.
     """
-    lines = [b"%b: %b\r\n" % each for each in headers if each[0].lower() not in _FRAMING]
+    lines = [b"%b: %b\r\n" % each for each in headers if each[0].lower() not in FRAMING]
     joined = b"".join(lines)
     breaks = len(lines)
     if joined.count(b"\r") != breaks or joined.count(b"\n") != breaks or b"\0" in joined:
@@ -49,3 +50,8 @@ def fields(headers: Iterable[Header]) -> bytes:
 def end(length: int) -> bytes:
     """What ends the head of a request with a body of so many bytes."""
     return b"content-length: %d\r\n\r\n" % length
+
+
+def has_length(method: str, content: bytes) -> bool:
+    """Whether a request tells how long its body is."""
+    return bool(content) or method in _EMPTY_BODY_HAS_LENGTH

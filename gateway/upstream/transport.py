@@ -13,29 +13,23 @@ Hot: `exchange` once an attempt, `_Lent.take` once a chunk.
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable
-from pathlib import Path
-from random import Random
 from typing import NamedTuple
 
 import httpx
 
 from ..contract.provider import UpstreamRequest
 from . import heads
-from .connection import READ_SIZE, Connection
-from .dialler import Dialler, Origin
-from .exchange import IDENTITY, Header, Outgoing
+from .connection import Connection
+from .dialler import Dialler, dialler_of, origin_of, verifying
+from .exchange import IDENTITY, Engine, Header, Outgoing
 from .pool import Lost, Pool
-from .resolver import Resolver
 from .seam import parsed
 from .settings import UpstreamSettings
 
 MAX_ROUTES = 1024
 """Prepared requests that are kept; there is about one a target and operation."""
 
-_PORTS = {b"http": 80, b"https": 443}
-_EMPTY_BODY_HAS_LENGTH = frozenset(("POST", "PUT", "PATCH"))
 
 _Key = tuple[str, tuple[Header, ...], bool]
 """What makes a route: URL, the headers that all its requests carry, and whether it is public."""
@@ -48,7 +42,7 @@ class _Route(NamedTuple):
     pool: Pool
 
 
-class RelayTransport(httpx.AsyncBaseTransport):
+class RelayTransport(Engine):
     """
     Sends requests over one pool per origin.
 
@@ -67,8 +61,8 @@ class RelayTransport(httpx.AsyncBaseTransport):
         dialler: Dialler | None = None,
     ) -> None:
         self._settings = settings
-        self._context = context if context is not None else _verifying(settings.ca_file)
-        self._dialler = dialler if dialler is not None else _dialler(settings)
+        self._context = context if context is not None else verifying(settings.ca_file)
+        self._dialler = dialler if dialler is not None else dialler_of(settings)
         self._pools: dict[tuple[bytes, bytes, int | None, bool], Pool] = {}
         self._routes: dict[_Key, _Route] = {}
         self._closed = False
@@ -118,9 +112,8 @@ class RelayTransport(httpx.AsyncBaseTransport):
             httpx.HTTPError: as `exchange`.
         """
         content = await request.aread()
-        has_length = content or request.method in _EMPTY_BODY_HAS_LENGTH
         head = heads.beginning(request.method, request.url, request.headers.raw)
-        head += heads.end(len(content)) if has_length else b"\r\n"
+        head += heads.end(len(content)) if heads.has_length(request.method, content) else b"\r\n"
         outgoing = Outgoing(
             UpstreamRequest(str(request.url), (), content),
             public=request.extensions.get("public", False),
@@ -185,13 +178,7 @@ class RelayTransport(httpx.AsyncBaseTransport):
     def _new_pool(self, url: httpx.URL, *, public: bool) -> Pool:
         if self._closed:
             raise httpx.ConnectError("the transport is closed")
-        if url.raw_scheme not in _PORTS or not url.raw_host:
-            raise httpx.UnsupportedProtocol("an upstream's URL starts with http:// or https://")
-        port = _PORTS[url.raw_scheme] if url.port is None else url.port
-        if not 0 < port < 65536:
-            raise httpx.UnsupportedProtocol("an upstream's port is between 1 and 65535")
-        context = self._context if url.raw_scheme == b"https" else None
-        origin = Origin(url.raw_host.decode("ascii"), port, context, public)
+        origin = origin_of(url, self._context, public=public)
 
         async def dial(lost: Lost, timeout: float) -> Connection:  # noqa: ASYNC109 - the type's
             return await self._dialler.dial(origin, lost, timeout)
@@ -256,21 +243,3 @@ class _Stream(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._lent.aclose()
-
-
-def _dialler(settings: UpstreamSettings) -> Dialler:
-    resolver = Resolver(
-        timeout=settings.resolve_timeout,
-        stale=settings.resolve_stale,
-        clock=time.monotonic,
-        chance=Random(),  # noqa: S311 - nothing that it draws is a secret
-    )
-    return Dialler(resolver, bytearray(READ_SIZE))
-
-
-def _verifying(ca_file: Path | None) -> ssl.SSLContext:
-    context = httpx.create_ssl_context(trust_env=False)
-    context.set_alpn_protocols(["http/1.1"])
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
-    return context

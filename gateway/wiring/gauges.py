@@ -8,7 +8,7 @@ from ..limits import Limiter
 from ..queueing import Queues
 from ..telemetry.metrics import Metrics
 from ..telemetry.sink import LogSink
-from ..upstream import RelayTransport
+from ..upstream import Engine
 from .stores import Stores
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def watch(
     metrics: Metrics,
     *,
     health: Health,
-    transport: RelayTransport,
+    transport: Engine,
     stores: Stores,
     sink: LogSink,
     tracing: "Tracing | None",

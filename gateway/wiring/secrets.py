@@ -33,7 +33,7 @@ def secrets_of(settings: Settings, config: Config, peppers: Sequence[bytes]) -> 
     for secret in given:
         if value := secret.get_secret_value():
             yield value
-    for address in (settings.redis_url, settings.database_url):
+    for address in (settings.redis_url, settings.database_url, config.upstream.proxy):
         yield from _within(address)
 
 

@@ -1,28 +1,20 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-import respx
 
 from gateway.contract.errors import (
     ProviderBlocked,
-    ProviderBusy,
     ProviderDisconnected,
     ProviderError,
     ProviderGarbled,
-    ProviderTimedOut,
     ProviderUnreachable,
 )
 from gateway.contract.provider import UpstreamRequest
-from gateway.upstream import RelayTransport, Upstream, UpstreamSettings, heads
-from gateway.upstream.dialler import AddressBlocked
-from gateway.upstream.heads import beginning
-from gateway.upstream.seam import MAX_URLS, Adapted
+from gateway.upstream import Engine, RelayTransport, Upstream, UpstreamSettings
+from tests.gateway.upstream.engines import MakeEngine
 from tests.support import faulty
 
 Chat = Callable[..., UpstreamRequest]
@@ -63,19 +55,19 @@ async def test_an_answer_has_status_headers_and_body(upstream: Upstream, chat: C
 
 
 async def test_an_answer_read_to_its_end_gives_its_connection_back(
-    upstream: Upstream, transport: RelayTransport, chat: Chat
+    upstream: Upstream, transport: Engine, chat: Chat
 ):
     async with faulty.serving(faulty.replying(faulty.chunked(b"data: 1\n\n"))) as server:
         for _ in range(10):
             got: list[bytes] = []
             await stream(upstream, chat(server.origin), got)
             assert b"".join(got) == b"data: 1\n\n"
-            assert transport.idle == 1
+            assert transport.open == transport.idle
         assert server.accepted == 1
 
 
 async def test_27_an_answer_left_early_closes_its_connection_at_once(
-    upstream: Upstream, transport: RelayTransport, chat: Chat
+    upstream: Upstream, transport: Engine, chat: Chat
 ):
     async def endless(peer: faulty.Peer):
         await peer.request()
@@ -91,7 +83,7 @@ async def test_27_an_answer_left_early_closes_its_connection_at_once(
 
 @pytest.mark.parametrize("turns", range(12))
 async def test_27_a_cancelled_request_closes_its_connection_at_once(
-    upstream: Upstream, transport: RelayTransport, chat: Chat, turns
+    upstream: Upstream, transport: Engine, chat: Chat, turns
 ):
     async def endless(peer: faulty.Peer):
         await peer.request()
@@ -185,7 +177,7 @@ async def test_16_garbage_before_and_within_an_answer_is_a_protocol_error(
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 async def test_17_an_answer_without_a_body_is_a_protocol_error(
-    upstream: Upstream, transport: RelayTransport, chat: Chat, status
+    upstream: Upstream, transport: Engine, chat: Chat, status
 ):
     answer = f"HTTP/1.1 {status}\r\n\r\n".encode()
     async with faulty.serving(faulty.replying(answer)) as server:
@@ -196,7 +188,7 @@ async def test_17_an_answer_without_a_body_is_a_protocol_error(
 
 @pytest.mark.parametrize("body", [faulty.response(b"x" * 1001), faulty.chunked(b"x" * 1001)])
 async def test_15_a_body_beyond_the_limit_is_refused_and_closed(
-    upstream: Upstream, transport: RelayTransport, chat: Chat, body
+    upstream: Upstream, transport: Engine, chat: Chat, body
 ):
     async with faulty.serving(faulty.replying(body)) as server:
         with pytest.raises(ProviderGarbled) as failure:
@@ -236,7 +228,7 @@ async def test_15_a_body_shorter_than_announced_is_truncated(upstream: Upstream,
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
 async def test_24_an_answer_in_an_encoding_without_a_decoder_is_refused_and_closed(
-    upstream: Upstream, transport: RelayTransport, chat: Chat, encoding
+    upstream: Upstream, transport: Engine, chat: Chat, encoding
 ):
     answer = faulty.response(b"\x1f\x8b", headers=[("content-encoding", encoding)])
     async with faulty.serving(faulty.replying(answer)) as server:
@@ -265,79 +257,6 @@ async def test_what_is_told_holds_no_credential(upstream: Upstream, chat: Chat):
                 cause = cause.__cause__
 
 
-async def test_a_url_is_parsed_once_and_the_memory_of_urls_is_bounded(chat: Chat):
-    seen: list[httpx.URL] = []
-
-    def answers(request: httpx.Request) -> httpx.Response:
-        seen.append(request.url)
-        return httpx.Response(200, content=b"{}")
-
-    upstream = Upstream(httpx.MockTransport(answers), UpstreamSettings())
-    adapted = upstream._transport
-    assert isinstance(adapted, Adapted)
-    for number in range(MAX_URLS + 10):
-        await read(upstream, chat(f"http://a{number}"))
-    assert len(seen) == MAX_URLS + 10
-    assert len(adapted._urls) <= MAX_URLS
-    before = dict(adapted._urls)
-    await read(upstream, chat(f"http://a{MAX_URLS + 9}"))
-    assert adapted._urls == before
-
-
-async def test_what_the_requests_of_a_target_share_is_prepared_once_and_its_memory_is_bounded(
-    upstream: Upstream,
-    transport: RelayTransport,
-    chat: Chat,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    prepared = 0
-
-    def counted(*parts: Any) -> bytes:
-        nonlocal prepared
-        prepared += 1
-        return beginning(*parts)
-
-    monkeypatch.setattr(heads, "beginning", counted)
-    monkeypatch.setattr("gateway.upstream.transport.MAX_ROUTES", 2)
-    async with faulty.serving(faulty.replying(faulty.response(b"{}"))) as server:
-        for number in range(9):
-            request = chat(server.origin, b'{"n": %d}' % number)
-            more = ((b"x-request-id", b"%d" % number),)
-            async with upstream.send(request, public=False, headers=more) as answer:
-                await answer.read(9)
-        assert prepared == 1
-        assert [each.body for each in server.requests] == [b'{"n": %d}' % n for n in range(9)]
-        assert [each.headers["x-request-id"] for each in server.requests] == [*"012345678"]
-        for number in range(9):
-            await read(upstream, replace(chat(server.origin), headers=((b"a", b"%d" % number),)))
-            assert len(transport._routes) <= 2
-        assert [each.headers["a"] for each in server.requests[9:]] == [*"012345678"]
-        assert server.accepted == 1
-
-
-@pytest.mark.parametrize("bad", [b"a\r\nx-evil: 1", b"a\nb", b"a\rb", b"a\0b"])
-async def test_48_no_header_is_more_than_a_line(upstream: Upstream, chat: Chat, bad: bytes):
-    async with faulty.serving(faulty.hanging) as server:
-        request = chat(server.origin)
-        for header in ((bad, b"x"), (b"x", bad)):
-            with pytest.raises(ProviderUnreachable):
-                async with upstream.send(request, public=False, headers=(header,)):
-                    pytest.fail("it was sent")
-            with pytest.raises(ProviderUnreachable):
-                await read(upstream, replace(request, headers=(header,)))
-        assert server.accepted == 0
-
-
-async def test_framing_is_ours_whatever_headers_say(upstream: Upstream, chat: Chat):
-    theirs = ((b"Transfer-Encoding", b"chunked"), (b"content-length", b"99"))
-    async with faulty.serving(faulty.replying(faulty.response(b"{}"))) as server:
-        request = replace(chat(server.origin), headers=theirs)
-        async with upstream.send(request, public=False, headers=theirs) as answer:
-            assert await answer.read(9) == b"{}"
-    assert server.requests[0].headers["content-length"] == "14"
-    assert "transfer-encoding" not in server.requests[0].headers
-
-
 async def test_it_is_known_whether_anything_was_sent(upstream: Upstream, chat: Chat):
     async with faulty.serving(faulty.cutting(b"")) as server:
         for origin, sent in (
@@ -351,59 +270,8 @@ async def test_it_is_known_whether_anything_was_sent(upstream: Upstream, chat: C
             assert sending.sent is sent
 
 
-async def test_respx_may_stand_where_the_sockets_are(chat: Chat):
-    router = respx.MockRouter(assert_all_called=True)
-    route = router.post("http://a/v1/chat/completions").mock(
-        return_value=httpx.Response(200, json={"ok": True})
-    )
-    upstream = Upstream(httpx.MockTransport(router.async_handler), UpstreamSettings())
-    assert await read(upstream, chat("http://a")) == b'{"ok":true}'
-    sent = route.calls.last.request
-    assert sent.content == b'{"model": "m"}'
-    assert sent.headers["accept-encoding"] == "identity"
-    await upstream.aclose()
-
-
-@pytest.mark.parametrize(
-    ("raised", "named", "code"),
-    [
-        (httpx.ConnectError("x"), ProviderUnreachable, "no_healthy_upstream"),
-        (httpx.ConnectTimeout("x"), ProviderUnreachable, "no_healthy_upstream"),
-        (httpx.PoolTimeout("x"), ProviderBusy, "no_healthy_upstream"),
-        (AddressBlocked("x"), ProviderBlocked, "upstream_blocked_address"),
-        (httpx.LocalProtocolError("x"), ProviderUnreachable, "no_healthy_upstream"),
-        (httpx.ReadTimeout("x"), ProviderTimedOut, "upstream_timeout"),
-        (httpx.WriteTimeout("x"), ProviderTimedOut, "upstream_timeout"),
-        (httpx.ReadError("x"), ProviderDisconnected, "upstream_disconnected"),
-        (httpx.WriteError("x"), ProviderDisconnected, "upstream_disconnected"),
-        (httpx.CloseError("x"), ProviderDisconnected, "upstream_disconnected"),
-        (httpx.RemoteProtocolError("x"), ProviderGarbled, "upstream_protocol_error"),
-    ],
-)
-async def test_every_transport_error_has_a_name_on_sending_and_on_reading(
-    chat: Chat, raised, named, code
-):
-    class Breaking(httpx.AsyncByteStream):
-        async def __aiter__(self):
-            yield b"data: 1\n\n"
-            raise raised
-
-    def refuses(request: httpx.Request) -> httpx.Response:
-        raise raised
-
-    def breaks(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, stream=Breaking())
-
-    for handler in (refuses, breaks):
-        upstream = Upstream(httpx.MockTransport(handler), UpstreamSettings())
-        with pytest.raises(named) as failure:
-            await stream(upstream, chat("http://a"), [])
-        assert type(failure.value) is named
-        assert failure.value.code == code
-
-
-async def test_closing_ends_what_is_under_way(chat: Chat):
-    upstream = Upstream(RelayTransport(UpstreamSettings()), UpstreamSettings())
+async def test_closing_ends_what_is_under_way(engine: MakeEngine, chat: Chat):
+    upstream = Upstream(engine(UpstreamSettings()), UpstreamSettings())
     async with faulty.serving(faulty.hanging) as server:
         task = asyncio.get_running_loop().create_task(read(upstream, chat(server.origin)))
         await server.until_live(1)

@@ -2,13 +2,13 @@
 
 import ssl
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
 from gateway.contract.errors import ProviderGarbled, ProviderUnreachable
 from gateway.contract.provider import UpstreamRequest
-from gateway.upstream import RelayTransport, Upstream, UpstreamSettings
+from gateway.upstream import Upstream, UpstreamSettings
+from tests.gateway.upstream.engines import MakeEngine
 from tests.support import faulty
 from tests.system.faults.certificates import Authority
 
@@ -35,9 +35,11 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ssl.SSLConte
 
 
 @pytest.fixture
-async def trusting(contexts: dict[str, ssl.SSLContext], tmp_path: Path) -> AsyncIterator[Upstream]:
+async def trusting(
+    engine: MakeEngine, contexts: dict[str, ssl.SSLContext]
+) -> AsyncIterator[Upstream]:
     settings = UpstreamSettings()
-    transport = RelayTransport(settings, context=contexts["trusted"])
+    transport = engine(settings, context=contexts["trusted"])
     yield Upstream(transport, settings)
     assert transport.open == transport.idle
     await transport.aclose()

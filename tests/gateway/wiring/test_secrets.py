@@ -56,6 +56,15 @@ def test_every_secret_of_settings_and_configuration_is_named(tmp_path: Path) -> 
     }
 
 
+def test_a_proxys_password_is_named(tmp_path: Path) -> None:
+    proxy = 'upstream: {transport: aiohttp, proxy: "http://me:pass%20word@127.0.0.1:3128"}'
+    own = settings(tmp_path)
+
+    named = set(secrets_of(own, configured(CONFIG + proxy), peppers_of(own)))
+
+    assert {"http://me:pass%20word@127.0.0.1:3128", "pass%20word", "pass word"} <= named
+
+
 @pytest.mark.parametrize("name", ["redis_url", "database_url"])
 def test_what_is_no_address_is_secret_as_a_whole(tmp_path: Path, name: str) -> None:
     broken = "postgresql://gateway:secret@[::1/lockgate"
