@@ -90,12 +90,17 @@ class _Tasks:
         """Begin it; it ends by itself, whoever waits for it."""
         task = asyncio.get_running_loop().create_task(step)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return task
 
     async def end(self) -> None:
         """Wait for all of them."""
         await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever would have heard of it may be gone
 
 
 class _Httpcore:
@@ -107,6 +112,7 @@ class _Httpcore:
         self._settings = settings
         self._context = context
         self._dialler = dialler
+        self._has_http2 = find_spec("h2") is not None
         self._pools: dict[tuple[bool, bool], httpcore2.AsyncConnectionPool] = {}
         self._tasks = _Tasks()
 
@@ -141,7 +147,7 @@ class _Httpcore:
                 max_connections=None,  # who may ask is decided before
                 max_keepalive_connections=0 if fresh else None,
                 keepalive_expiry=self._settings.idle_timeout,
-                http2=find_spec("h2") is not None,
+                http2=self._has_http2,
                 network_backend=_Backend(self._dialler, public=public and proxy is None),
             )
         return pool

@@ -74,10 +74,11 @@ class Answering(asyncio.Protocol):
 class Spoken:
     """What a server has seen, and the way to it."""
 
-    def __init__(self, upstream: Upstream, origin: str, gate: asyncio.Event) -> None:
+    def __init__(self, settings: UpstreamSettings, upstream: Upstream) -> None:
+        self.settings = settings
         self.upstream = upstream
-        self.origin = origin
-        self.gate = gate
+        self.origin = ""
+        self.gate = asyncio.Event()
         self.connections = 0
         self.seen: list[dict[str, str]] = []
 
@@ -94,12 +95,11 @@ async def server(tmp_path: Path) -> AsyncIterator[Spoken]:
     context.set_alpn_protocols(["h2"])
     settings = UpstreamSettings(transport="httpx", ca_file=ca_file)
     engine = over_httpx.opened(settings)
-    gate = asyncio.Event()
-    spoken = Spoken(Upstream(engine, settings), "", gate)
+    spoken = Spoken(settings, Upstream(engine, settings))
 
     def accept() -> Answering:
         spoken.connections += 1
-        return Answering(gate, spoken.seen)
+        return Answering(spoken.gate, spoken.seen)
 
     async with listening(accept, context) as port:
         spoken.origin = f"https://127.0.0.1:{port}"
@@ -174,6 +174,9 @@ async def test_without_its_package_it_speaks_http_1(
     server: Spoken, chat: Chat, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(over_httpx, "find_spec", lambda name: None)
+    upstream = Upstream(over_httpx.opened(server.settings), server.settings)
     with pytest.raises(ProviderError):
-        await ask(server, chat(server.origin, b"first"))
+        async with upstream.send(chat(server.origin, b"first"), public=False):
+            pytest.fail("it was understood")
     assert server.seen == []
+    await upstream.aclose()
