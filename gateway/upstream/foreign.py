@@ -145,9 +145,10 @@ class ForeignEngine(Engine):
     async def _asked(self, request: httpx.Request) -> Asked:
         # The libraries write heads themselves: here it is seen that they can be written.
         heads.beginning(request.method, request.url, request.headers.raw)
+        url = request.url
         return Asked(
             request.method,
-            request.url.copy_with(userinfo=b""),
+            url.copy_with(userinfo=b"") if url.userinfo else url,  # some would send it
             [each for each in request.headers.raw if each[0].lower() not in heads.FRAMING],
             await request.aread(),
             request.extensions.get("public", False),
