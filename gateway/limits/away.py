@@ -16,6 +16,9 @@ from .memory import MemoryLimiter
 from .model import Amounts, Ask, Limit, OnStoreError, Reservation
 from .settings import LimitsSettings
 
+REMEMBERED = 4096
+"""Callers whose parts of limits are remembered; beyond that all are made anew."""
+
 
 class Away:
     """Requests that the store has not admitted."""
@@ -24,6 +27,7 @@ class Away:
         self._settings = settings
         self._counts = counts
         self._share = MemoryLimiter(counts=counts)
+        self._parts: dict[tuple[Limit, ...], tuple[Limit, ...]] = {}
         self._admitted: dict[str, Reservation | None] = {}
 
     def has(self, reservation: Reservation) -> bool:
@@ -45,7 +49,7 @@ class Away:
         """
         if "refuse" in self._policies(reservation.limits):
             raise self.unavailable()
-        local = tuple(self._part(each) for each in reservation.limits if self._is_local(each))
+        local = self._parts_of(reservation.limits)
         share = None
         if local:
             share = await self._take_share(reservation, local, ask)
@@ -116,6 +120,16 @@ class Away:
 
     def _policies(self, limits: Iterable[Limit]) -> set[OnStoreError]:
         return {each.on_store_error or self._settings.on_store_error for each in limits}
+
+    def _parts_of(self, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+        """This process's parts; the same each time, since our share knows them by identity."""
+        parts = self._parts.get(limits)
+        if parts is None:
+            if len(self._parts) >= REMEMBERED:
+                self._parts.clear()
+            parts = tuple(self._part(each) for each in limits if self._is_local(each))
+            self._parts[limits] = parts
+        return parts
 
     def _is_local(self, limit: Limit) -> bool:
         return (limit.on_store_error or self._settings.on_store_error) == "local"

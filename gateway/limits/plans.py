@@ -59,13 +59,16 @@ class Plans:
         key = (levels, model if model in self._named else "")
         limits = self._made.get(key)
         if limits is None:
-            limits = self._make(levels, model)
             if len(self._made) >= KEPT:
                 self._made.clear()
-                self._same.clear()
-            # Models without limits of their own share one tuple: a limiter knows it by identity.
-            limits = self._made[key] = self._same.setdefault(limits, limits)
+            limits = self._made[key] = self.shared(self._make(levels, model))
         return limits
+
+    def shared(self, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+        """The one tuple of these limits, whoever made it: a limiter knows it by identity."""
+        if len(self._same) >= KEPT:
+            self._same.clear()
+        return self._same.setdefault(limits, limits)
 
     def _make(self, levels: Levels, model: str) -> tuple[Limit, ...]:
         return tuple(

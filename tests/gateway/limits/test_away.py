@@ -1,6 +1,7 @@
 import pytest
 
 from gateway.contract.errors import LimitExceeded, LimitsUnavailable, RequestExceedsLimit
+from gateway.limits import away as away_module
 from gateway.limits.away import Away
 from gateway.limits.counts import Counts
 from gateway.limits.model import (
@@ -69,6 +70,24 @@ async def test_a_limit_that_is_allowed_holds_nobody_beside_one_that_is_held(away
         await take(away, "c", *limits)
 
     assert [standing.limit.measure for standing in held.standings] == ["requests"]
+
+
+async def test_a_caller_is_remembered_once_however_many_requests_it_sends(away: Away) -> None:
+    for number in range(2):
+        held = await take(away, f"r{number}", requests("local"), money("allow"))
+        await away.release(held, NOTHING)
+
+    assert len(away._share._bound) == 1
+
+
+async def test_no_more_than_so_many_callers_are_remembered(
+    away: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(away_module, "REMEMBERED", 2)
+    for number in range(5):
+        limit = Limit(f"key:k{number}", "requests", 8, MINUTE)
+        await take(away, f"r{number}", limit)
+        assert len(away._parts) <= 2
 
 
 async def test_a_share_lowers_the_cap_as_the_limit_would(away: Away) -> None:

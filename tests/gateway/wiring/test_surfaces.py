@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from gateway.limits import MemoryLimiter
 from tests.support.application import (
     CHAT,
     CHAT_PATH,
@@ -47,3 +48,12 @@ async def test_callers_see_all_of_their_limits_and_for_which_model_each_is(tmp_p
     assert found.keys() == {("requests", None), ("tokens", None), ("requests", "chat")}
     assert found["requests", None] == found["requests", "chat"] == 1
     assert found["tokens", None] > 2
+
+
+async def test_a_caller_that_asks_for_its_limits_often_is_remembered_once(tmp_path: Path) -> None:
+    async with running(tmp_path, LIMITED) as gateway, client(gateway) as http:
+        for _ in range(3):
+            assert (await http.get("/v1/limits")).status_code == 200
+        limiter = gateway.pipeline.limiter
+        assert isinstance(limiter, MemoryLimiter)
+        assert len(limiter._bound) == 1
