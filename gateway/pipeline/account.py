@@ -44,7 +44,7 @@ class Account:
         """`interrupt` ends the request, when it has lost its place under a limit."""
         self.reckoning: Reckoning
         self.priced_for = ""
-        """The target by whose price limits were asked last."""
+        """The target by whose price limits have room for the request."""
         self.standings: tuple[Standing, ...] = ()
         self.tally = Tally()
         self.lowered_cap: int | None = None
@@ -116,13 +116,13 @@ class Account:
         """
         reservation, reckoning = self._reservation, self.reckoning
         assert reservation is not None, "opened before"
-        self._price = reckoning.price(target)
-        self.priced_for = target
+        price = reckoning.price(target)
         if reckoning.counts_money:
-            needed = reckoning.ask(self._price).at(reservation.cap)
+            needed = reckoning.ask(price).at(reservation.cap)
             if needed.cost > reservation.amounts.cost:
                 await self._limiter.extend(reservation, needed)
                 self._record.reserved_cost = reservation.amounts.cost
+        self.priced_for, self._price = target, price
 
     def abandon(self, attempt: AttemptRecord) -> None:
         """An attempt that may have been worked on costs the operator, though not the caller."""

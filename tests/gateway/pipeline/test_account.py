@@ -184,6 +184,21 @@ async def test_when_only_dearer_targets_are_left_the_client_hears_of_the_one_tha
     assert bench.limiter.spent == [(most(CHEAP, max_tokens=100), 0)]
 
 
+async def test_a_target_that_is_too_dear_is_too_dear_when_its_name_comes_again() -> None:
+    budget = usd(most(CHEAP, max_tokens=100) + 5)
+    bench = pipeline_of(
+        refuses(503),
+        GOOD,
+        plan={"budget": budget},
+        tariff=priced(a=CHEAP, b=DEAR),
+        targets=[{"provider": name, "model": "m"} for name in "abb"],
+    )
+
+    await refused(bench, max_tokens=100)
+
+    assert bench.upstreams.asked == ["a"]
+
+
 async def test_a_budget_lowers_the_cap_of_a_request_that_names_none() -> None:
     budget = most(CHEAP, cap=70) + 1
     bench = pipeline_of(GOOD, plan={"budget": usd(budget)}, tariff=priced(a=CHEAP))
