@@ -47,7 +47,7 @@ class Carrier(Protocol):
     state: ServerState
 
     def answered(self) -> None:
-        """All of the answer is out."""
+        """All of the answer is out that ever will be."""
         ...
 
 
@@ -249,6 +249,7 @@ class Exchange:
     def _fail(self) -> None:
         if self.is_begun:
             self._transport.close()
+            self._carrier.answered()
         else:
             self._start(500, _FAILED)
             self._write(b"Internal Server Error", more=False)

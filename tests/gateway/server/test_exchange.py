@@ -8,6 +8,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from gateway.server import Bounds
 from gateway.server.exchange import MAX_JOINED, MAX_WAITING
 from gateway.server.half_close import INTERIM
 from tests.support.wire import Wire, statuses
@@ -213,6 +214,20 @@ async def test_an_answer_that_goes_wrong_on_its_way_is_left_open(messages: list[
     assert not wire.heard.endswith((b"0\r\n\r\n", b"hello"))
     assert wire.is_closed
     assert len(logged) == 1
+
+
+async def test_a_client_that_takes_nothing_of_what_went_wrong_is_cut() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        await send(body(b"hello", more=True))
+        wire.transport.unsent = 100  # too little for a pause
+
+    wire = Wire(app, Bounds(write_timeout=0.01))
+    wire.say(GET)
+    await wire.settled()
+    await asyncio.sleep(0.05)
+
+    assert wire.transport.is_aborted
 
 
 async def test_a_message_behind_the_last_is_an_error_and_harms_no_answer() -> None:
