@@ -89,7 +89,7 @@ class Entry:
         row = dict(zip(COLUMNS, self._columns, strict=True))
         row["attempts"] = [_attempt_row(each) for each in self._attempts]
         row["tags"] = dict(row["tags"])
-        return orjson.dumps(row)
+        return _packed(row)
 
     def __repr__(self) -> str:
         return f"Entry({self._columns!r}, {self._attempts!r})"
@@ -221,19 +221,22 @@ def _texts(record: Record) -> str:
 
 
 def _is_absurd(record: Record) -> bool:
-    """Whether a count is negative, or more than anybody can have used."""
-    tokens = (
-        record.prompt_tokens
-        | record.cached_tokens
-        | record.cache_written_tokens
-        | record.audio_prompt_tokens
-        | record.completion_tokens
-        | record.reasoning_tokens
-        | record.audio_completion_tokens
-    )
-    cost = record.cost
-    for attempt in record.attempts:
-        cost |= attempt.cost
+    """Whether a count is negative, more than anybody can have used, or no whole number."""
+    try:
+        tokens = (
+            record.prompt_tokens
+            | record.cached_tokens
+            | record.cache_written_tokens
+            | record.audio_prompt_tokens
+            | record.completion_tokens
+            | record.reasoning_tokens
+            | record.audio_completion_tokens
+        )
+        cost = record.cost
+        for attempt in record.attempts:
+            cost |= attempt.cost
+    except TypeError:
+        return True
     return tokens >> _TOKEN_BITS != 0 or cost >> _COST_BITS != 0
 
 
@@ -266,8 +269,8 @@ def _mended(value: Any, most: int = MAX_TOKENS) -> Any:
             return value.encode("utf-8", "replace").decode().replace("\x00", "�")
         case bool():
             return value
-        case int():
-            return min(max(0, value), most)
+        case int() | float():
+            return int(min(max(0, value), most))  # what is no number is 0
         case list():
             return [_mended(each) for each in value]
         case Mapping():

@@ -29,6 +29,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 TOLD = 512
 """Characters of a field of the log."""
 
+_UNBOUND = "Error binding parameter"  # SQLite's driver, of a value of a type that it does not know
+
 _log = structlog.get_logger()
 
 
@@ -142,6 +144,8 @@ def _is_rows_fault(error: SQLAlchemyError) -> bool:
     if not isinstance(error, DBAPIError):
         return isinstance(error, StatementError)  # a value that no column takes
     if isinstance(error, IntegrityError | DataError):
+        return True
+    if str(error.orig).startswith(_UNBOUND):
         return True
     state = getattr(error.orig, "sqlstate", None)
     # asyncpg itself refuses a value with a ValueError, the server with these states.

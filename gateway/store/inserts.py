@@ -44,7 +44,22 @@ class Statement:
     block: str | None = None
 
     async def write(self, connection: AsyncConnection, rows: Sequence[Values]) -> None:
-        """Write rows, which may be none."""
+        """
+        Write rows, which may be none.
+
+        Raises:
+            StatementError: one has a value that the driver can't take.
+        """
+        try:
+            await self._write(connection, rows)
+        except (OverflowError, ValueError) as error:  # SQLite's driver says so, and nobody wraps it
+            raise self.refused(error) from error
+
+    def refused(self, error: Exception) -> StatementError:
+        """That a value is none for its column."""
+        return StatementError(str(error), self.text, None, error)
+
+    async def _write(self, connection: AsyncConnection, rows: Sequence[Values]) -> None:
         rest = 0
         if self.block is not None and len(rows) >= BLOCK:
             rest = len(rows) // BLOCK * BLOCK
@@ -77,12 +92,12 @@ class Inserts:
         Write those that are not there yet. A final one takes the place of a provisional one.
 
         Raises:
-            StatementError: a row has a value that no column takes; none was written.
+            StatementError: a row has a value that no column takes; none is to be kept.
         """
         try:
             values = [self._values(row.columns()) for row in rows]
         except (TypeError, ValueError) as error:
-            raise StatementError(str(error), self.row.text, None, error) from error
+            raise self.row.refused(error) from error
         await self.row.write(connection, values)
 
     async def attempts(self, connection: AsyncConnection, rows: Iterable[Writable]) -> None:

@@ -126,6 +126,29 @@ def test_whatever_a_strangers_provider_left_in_a_record_its_row_is_kept(made: Re
     assert (row.prompt_tokens + row.completion_tokens, row.cost) == (10, 20)
 
 
+@pytest.mark.parametrize(
+    ("count", "kept"), [(3.0, 3), (12.5, 12), (-0.5, 0), (float("nan"), 0), (1e300, MAX_TOKENS)]
+)
+def test_a_count_that_is_no_whole_number_becomes_one(count: Any, kept: int) -> None:
+    made = record(completion_tokens=count)
+    made.attempts[-1].cost = count
+
+    entry = entry_of(made)
+
+    row = row_of(bytes(entry))
+    assert entry.columns() == row.columns()
+    assert row.completion_tokens == kept
+    assert row.attempts[-1].cost == (MAX_COST if count > MAX_COST else kept)
+
+
+def test_an_entry_has_bytes_whatever_it_holds() -> None:
+    absurd = bytes(entry_of(record(status=2**70, tenant="\ud800")))
+
+    assert orjson.loads(absurd)["tenant"] == "?"
+    with pytest.raises(BrokenEntry):
+        row_of(absurd)
+
+
 @given(_records(texts, counts), counts, costs)
 def test_a_provisional_row_charges_what_the_limits_were_charged(
     made: Record, tokens: int, cost: int

@@ -84,8 +84,15 @@ async def test_68_a_slow_database_is_given_as_many_rows_as_it_can_write_in_time(
 
 @pytest.mark.parametrize(
     "fault",
-    [{"model": None}, {"tags": {"a": object()}}, {"at": AT.replace(tzinfo=None)}],
-    ids=["null", "no JSON", "naive"],
+    [
+        {"model": None},
+        {"tags": {"a": object()}},
+        {"at": AT.replace(tzinfo=None)},
+        {"cost": 2**70},
+        {"tenant": "\ud800"},
+        {"tenant": object()},
+    ],
+    ids=["null", "no JSON", "naive", "too large", "no UTF-8", "no value"],
 )
 async def test_a_row_that_is_refused_is_told_and_the_others_are_written(
     fault: dict[str, object], database: Database
