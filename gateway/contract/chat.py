@@ -262,7 +262,6 @@ _EXPECTED = {
     "bool_type": "a boolean",
     "list_type": "an array",
     "dict_type": "an object",
-    "model_type": "an object",
     "model_attributes_type": "an object",
     "literal_error": "a string",
 }

@@ -111,7 +111,7 @@ async def replay(kept: Kept, relay: Relay, headers: Headers) -> None:
 class Copy:
     """
     An ASGI send that copies what it sends for `claim`. That the client has left does not end the
-    request: uvicorn says nothing of it here, and other servers raise OSError.
+    request: the gateway's own server says nothing of it here, and others raise OSError.
     """
 
     def __init__(self, claim: Claim, send: Send) -> None:

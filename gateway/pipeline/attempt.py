@@ -17,11 +17,7 @@ from math import inf
 from types import TracebackType
 from typing import Any, NoReturn
 
-from ..contract.errors import (
-    ProviderCutShort,
-    ProviderGarbled,
-    ProviderTimedOut,
-)
+from ..contract.errors import ProviderCutShort, ProviderGarbled, ProviderTimedOut
 from ..contract.provider import Operation, Reader, Seen, UpstreamRequest
 from ..routing import Candidate
 from ..telemetry.record import AttemptRecord

@@ -73,7 +73,7 @@ class Failover:
 
     async def first_answer(self, lineup: Lineup) -> Answer:
         """
-        An answer with content, from the first of the targets that gives one. It stays open.
+        An answer with content, from the first of the targets that gives one. A stream stays open.
 
         Raises:
             GatewayError: a limit has no room for any of them, or they break down over it.
@@ -129,7 +129,7 @@ class Failover:
         return None
 
     def ask(self, candidate: Candidate, terms: Terms) -> Awaitable[Answer]:
-        """One attempt; if it answers it stays open."""
+        """One attempt; one that answers with a stream stays open."""
         waits, self._waits = self._waits, False
         return self.attempt.ask(candidate, terms, waits=waits)
 

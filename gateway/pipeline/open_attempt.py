@@ -92,8 +92,8 @@ class OpenAttempt:
 
     async def ask(self, candidate: Candidate, terms: Terms, *, waits: bool = False) -> Answer:
         """
-        One attempt; if it answers it stays open until the request ends. It may wait for its turn
-        before a provider that is busy.
+        One attempt; one that answers with a stream stays open until the request ends. It may wait
+        for its turn before a provider that is busy.
 
         Raises:
             ProviderError, InvalidRequest: there is no answer.

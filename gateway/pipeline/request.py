@@ -5,7 +5,7 @@ Entered as one `async with`: whatever was opened, reserved or counted on the way
 settled and recorded when the block is left, however it is left. A refusal is an exception and
 ends the block; so do a hang-up and a shutdown, by way of the `interrupt`.
 
-Hot: everything here runs once a request, `_attempt` once an attempt; nothing once a chunk.
+Hot: everything here runs once a request, `_answer_by` once a model; nothing once a chunk.
 """
 
 import asyncio
