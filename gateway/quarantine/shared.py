@@ -68,6 +68,7 @@ class SharedBook:
 
     async def add(self, tenant: str, fingerprint: str, backend: str) -> int:
         own = await self._own.add(tenant, fingerprint, backend)
+        self._asked.pop(tenant, None)  # its answer is of before
         count = await self._run("add", tenant, fingerprint, backend)
         return own if count is None else count
 

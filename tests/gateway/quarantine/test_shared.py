@@ -70,7 +70,7 @@ async def test_a_flag_shares_the_round_trip_of_a_reservation(
 
     flag = book.flag("acme")
     await limiter.reserve("r1", "acme", limits, Ask(Amounts()))
-    up = await flag.is_up()
+    up = await is_up(flag)
 
     assert client.round_trips - before == 1
     assert not up
@@ -89,6 +89,24 @@ async def test_requests_of_one_tenant_that_travel_together_ask_once(
 
     assert raw.info("commandstats")["cmdstat_evalsha"]["calls"] - before == 2
     assert await is_up(one.flag("acme"))
+
+
+async def test_a_question_from_before_a_kill_is_not_shared_after_it(
+    client: Redis, replica: Replica
+) -> None:
+    book = replica()
+    await is_up(book.flag("acme"))  # there is a connection now
+    flying = asyncio.create_task(client.ping(within=5))
+    for _ in range(2):  # it is on its way: what follows waits for its answer
+        await asyncio.sleep(0)
+
+    early = book.flag("acme")
+    adding = asyncio.create_task(book.add("acme", "f1", "a"))
+    await asyncio.sleep(0)
+    late = book.flag("acme")
+
+    assert [await is_up(early), await is_up(late)] == [False, True]
+    await asyncio.gather(flying, adding)
 
 
 async def test_who_leaves_takes_no_answer_from_another(replica: Replica) -> None:
