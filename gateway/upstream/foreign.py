@@ -35,7 +35,10 @@ class Unanswered(httpx.ReadError):
 
 @dataclass(slots=True)
 class Asked:
-    """One request; `fresh` wants a connection that nobody has used."""
+    """
+    One request; `fresh` wants a connection that nobody has used. `sent` is the library's to say: it
+    has a connection, so that something may have gone out.
+    """
 
     method: str
     url: httpx.URL
@@ -44,6 +47,7 @@ class Asked:
     public: bool
     connect_timeout: float
     fresh: bool = False
+    sent: bool = False
 
 
 class Answered(Protocol):
@@ -116,10 +120,19 @@ class ForeignEngine(Engine):
         """
         Send once, for the head of the answer, whose `stream` must be closed.
 
+        `request.extensions` says afterwards in `sent` whether anything may have gone out.
+
         Raises:
             httpx.HTTPError: there is no answer.
         """
+        request.extensions["sent"] = False
         asked = await self._asked(request)
+        try:
+            return await self._exchanged(asked)
+        finally:
+            request.extensions["sent"] = asked.sent
+
+    async def _exchanged(self, asked: Asked) -> httpx.Response:
         slots = self._slots_of(asked)
         await slots.take(self._settings.pool_timeout)
         try:

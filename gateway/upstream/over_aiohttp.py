@@ -66,7 +66,7 @@ class _Aiohttp:
     async def send(self, asked: Asked) -> Answered:
         """As `Library`."""
         session = self._session(public=asked.public, fresh=asked.fresh)
-        used = SimpleNamespace(before=False)
+        used = SimpleNamespace(before=False, asked=asked)
         try:
             response = await session.request(
                 asked.method,
@@ -98,6 +98,7 @@ class _Aiohttp:
         keeping: dict[str, Any] = {"keepalive_timeout": self._settings.idle_timeout}
         tracing = aiohttp.TraceConfig()
         tracing.on_connection_reuseconn.append(_note_reuse)
+        tracing.on_connection_create_end.append(_note_connection)
         return aiohttp.ClientSession(
             connector=_Connector(
                 ssl=self._context,
@@ -122,7 +123,11 @@ class _Aiohttp:
 
 
 async def _note_reuse(_: aiohttp.ClientSession, trace: SimpleNamespace, __: object) -> None:
-    trace.trace_request_ctx.before = True
+    trace.trace_request_ctx.before = trace.trace_request_ctx.asked.sent = True
+
+
+async def _note_connection(_: aiohttp.ClientSession, trace: SimpleNamespace, __: object) -> None:
+    trace.trace_request_ctx.asked.sent = True
 
 
 class _Checked(AbstractResolver):

@@ -58,7 +58,8 @@ def opened(
 class _Hearing:
     """What is known of an exchange that has no answer yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
         self.is_first = False
         """Whether its connection was made for it."""
         self.is_shared = False
@@ -74,6 +75,8 @@ class _Hearing:
             self.is_first = True
         elif event.startswith("http2."):
             self.is_shared = True
+        if event.endswith(".send_request_headers.started"):
+            self._asked.sent = True
 
 
 _hearing: ContextVar[_Hearing] = ContextVar("hearing")
@@ -118,7 +121,7 @@ class _Httpcore:
 
     async def send(self, asked: Asked) -> Answered:
         """As `Library`."""
-        hearing = _Hearing()
+        hearing = _Hearing(asked)
         pool = self._pool(public=asked.public, fresh=asked.fresh)
         asking = self._tasks.start(_answer(pool, asked, hearing))
         try:
@@ -257,7 +260,11 @@ class _Stream(httpcore2.AsyncNetworkStream):
     ) -> httpcore2.AsyncNetworkStream:
         """Speak TLS from now on, in what is left of the time to connect."""
         left = self._ends_at - asyncio.get_running_loop().time()
-        stream = await self._stream.start_tls(ssl_context, server_hostname, left)
+        try:
+            stream = await self._stream.start_tls(ssl_context, server_hostname, left)
+        except asyncio.CancelledError:
+            await self._stream.aclose()  # of all that can go wrong, httpcore forgets this
+            raise
         return _Stream(stream, self._ends_at)
 
     def get_extra_info(self, info: str) -> Any:

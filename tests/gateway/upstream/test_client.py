@@ -270,6 +270,26 @@ async def test_it_is_known_whether_anything_was_sent(upstream: Upstream, chat: C
             assert sending.sent is sent
 
 
+async def test_who_leaves_before_there_is_a_connection_has_sent_nothing(
+    engine: MakeEngine, chat: Chat
+):
+    upstream = Upstream(engine(UpstreamSettings(max_connections=1)), UpstreamSettings())
+    loop = asyncio.get_running_loop()
+    async with faulty.serving(faulty.hanging) as server:
+        told = []
+        for origin in (server.origin.replace("http:", "https:"), server.origin, server.origin):
+            sending = upstream.send(chat(origin), public=False)
+            task = loop.create_task(sending.__aenter__())
+            await asyncio.wait((task,), timeout=0.1)
+            told.append((sending, task))
+        for _, task in told:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in told), return_exceptions=True)
+        # One was greeting, one was there, and one waited for its place.
+        assert [sending.sent for sending, _ in told] == [False, True, False]
+        await upstream.aclose()
+
+
 async def test_closing_ends_what_is_under_way(engine: MakeEngine, chat: Chat):
     upstream = Upstream(engine(UpstreamSettings()), UpstreamSettings())
     async with faulty.serving(faulty.hanging) as server:
