@@ -29,10 +29,10 @@ class Headers(Mapping[str, str]):
             self._values = _joined(pairs)
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name.encode()].decode("latin-1")
+        return self._values[_bytes(name)].decode("latin-1")
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.encode() in self._values
+        return isinstance(name, str) and _bytes(name) in self._values
 
     def __iter__(self) -> Iterator[str]:
         return (name.decode("latin-1") for name in self._values)
@@ -116,6 +116,10 @@ class UpstreamAnswer:
                 )
             raise failed from error
         return b"".join(pieces)
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("latin-1", "replace")  # no name has a ? in it
 
 
 def _joined(pairs: list[Header]) -> dict[bytes, bytes]:
