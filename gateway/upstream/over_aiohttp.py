@@ -170,12 +170,22 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _Handler(ResponseHandler):
-    """`heard` is how many bytes have come."""
+    """`heard` is how many bytes have come. What nobody asked for ends the connection."""
 
     heard = 0
+    _is_asked = False
+
+    def set_response_params(self, **given: Any) -> None:
+        """From now on an answer is awaited."""
+        self._is_asked = True
+        super().set_response_params(**given)
 
     def data_received(self, data: bytes) -> None:
         """Count them, and read them."""
+        is_over = self._payload is None or self._payload.is_eof()
+        if data and is_over and not self._is_asked:  # aiohttp itself comes without any
+            self._end()
+            return
         self.heard += len(data)
         super().data_received(data)
 
@@ -185,11 +195,19 @@ class _Handler(ResponseHandler):
         """Hand on a head; after one that leaves a doubt, nothing that follows can be believed."""
         message, _ = data
         if not 100 <= message.code < 200:
+            if not self._is_asked:  # aiohttp would keep it for the next request
+                self._end()
+                return
+            self._is_asked = False
             try:
                 check(_told(message.version), message.code, _headers(message.raw_headers))
             except httpx.RemoteProtocolError:
                 self.force_close()  # before its end, at which it would be used again
         super().feed_data(data, size)
+
+    def _end(self) -> None:
+        self.force_close()
+        self.close()
 
 
 class _CutShort(aiohttp.ServerDisconnectedError):

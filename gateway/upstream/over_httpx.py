@@ -132,7 +132,11 @@ class _Httpcore:
             raise
         except (*_UNSENT, *_BROKEN) as error:
             raise _named(error, hearing) from _root(error)
-        return _Response(response, self._tasks)
+        answer = _Response(response, self._tasks)
+        if not (hearing.heard or hearing.is_shared):  # it came behind the answer before
+            await answer.aclose()
+            raise httpx.RemoteProtocolError("the upstream spoke before it was asked")
+        return answer
 
     async def aclose(self) -> None:
         """As `Library`."""

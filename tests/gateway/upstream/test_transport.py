@@ -103,6 +103,23 @@ async def test_30_a_server_that_closes_idle_connections_soon_costs_nobody_an_err
         assert server.accepted > 40
 
 
+@pytest.mark.parametrize("pause", [0, 0.02], ids=["at once", "later"])
+async def test_what_nobody_asked_for_is_nobodys_answer(transport: Engine, pause: float):
+    goodbye = faulty.response(b"sorry", status="408 Request Timeout")
+
+    async def says_goodbye(peer: faulty.Peer):
+        while await peer.request() is not None:
+            answer = faulty.response(b"hello")
+            await peer.send(*([answer, goodbye] if pause else [answer + goodbye]), pause=pause)
+
+    async with faulty.serving(says_goodbye) as server:
+        for _ in range(3):
+            # What came with an answer may make that one garbled, but is none itself.
+            with suppress(httpx.RemoteProtocolError):
+                assert await ask(transport, post(server.origin)) == (200, b"hello")
+            await asyncio.sleep(2 * pause)
+
+
 async def test_30_it_is_sent_again_once_and_not_more(transport: Engine):
     answered = 0
 
