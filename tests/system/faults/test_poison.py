@@ -40,7 +40,10 @@ def replicas(tmp_path_factory: pytest.TempPathFactory, backends: Upstream) -> It
             bench(mktemp("replica"), config, names="a", urls=urls, LOCKGATE_REDIS_URL=redis.url)
             for _ in range(REPLICAS)
         )
-        yield [stack.enter_context(each) for each in opened]
+        benches = [stack.enter_context(each) for each in opened]
+        for each in benches:  # whose connections to Redis are made on first use
+            assert each.ask("any").is_whole
+        yield benches
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
