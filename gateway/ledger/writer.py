@@ -20,7 +20,7 @@ from ..store.database import Database
 from ..store.ledger import insert
 from ..store.ledger_rows import Writable
 
-BATCH = 500
+BATCH = 1000
 """Rows in one transaction at most."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0

@@ -20,6 +20,7 @@ from gateway.contract.errors import StoreUnavailable
 from gateway.ledger.entry import Entry, entry_of, row_of
 from gateway.ledger.ledger import OVERHEAD, Ledger
 from gateway.ledger.settings import LedgerSettings
+from gateway.ledger.writer import BATCH
 from gateway.store.database import Database
 from gateway.store.ledger import Chosen, rows
 from gateway.store.ledger_rows import Row
@@ -80,12 +81,12 @@ async def test_rows_that_come_together_are_written_together(
 
     monkeypatch.setattr(Database, "writing", counted)
     async with Ledger(database, settings(flush=60.0)) as ledger:
-        for n in range(1001):
+        for n in range(2 * BATCH + 1):
             ledger.put(entry(n))
         await until(lambda: ledger.queued <= 1)
         assert (transactions, ledger.queued) == (2, 1)
     assert transactions == 3
-    assert ledger.counts.new == 1001
+    assert ledger.counts.new == 2 * BATCH + 1
 
 
 async def test_what_waits_is_written_on_closing(database: Database) -> None:
