@@ -9,6 +9,7 @@ dead, and a connection that is free when its answer is over, at once.
 Such an answer costs several times what ours does: these are for what our engine does not speak.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,7 +18,7 @@ import httpx
 
 from . import heads
 from .connection import MAX_HEAD, MAX_HEADERS
-from .dialler import Dialler, origin_of
+from .dialler import Dialler, dialler_of, origin_of, verifying
 from .exchange import Engine, Header
 from .settings import UpstreamSettings
 from .slots import Slots
@@ -189,6 +190,24 @@ class ForeignEngine(Engine):
                 raise
             asked.fresh = True
             return await self._library.send(asked)
+
+
+def engine_over(
+    library: Callable[[UpstreamSettings, ssl.SSLContext, Dialler], Library],
+    settings: UpstreamSettings,
+    *,
+    context: ssl.SSLContext | None,
+    dialler: Dialler | None,
+) -> ForeignEngine:
+    """
+    An engine of that library, with what the settings say where nothing else is given.
+
+    Raises:
+        OSError, ssl.SSLError: `ca_file` cannot be read.
+    """
+    context = context if context is not None else verifying(settings.ca_file)
+    dialler = dialler if dialler is not None else dialler_of(settings)
+    return ForeignEngine(settings, library(settings, context, dialler), dialler)
 
 
 def check(version: str, status: int, headers: Sequence[Header]) -> None:

@@ -22,9 +22,9 @@ from aiohttp.http import RawResponseMessage
 from yarl import URL
 
 from .connection import MAX_HEADERS, READ_SIZE
-from .dialler import Dialler, Origin, dialler_of, verifying
+from .dialler import Dialler, Origin
 from .exchange import Header
-from .foreign import Answered, Asked, ForeignEngine, Unanswered, check
+from .foreign import Answered, Asked, ForeignEngine, Unanswered, check, engine_over
 from .resolver import NoRoom, is_ours
 from .settings import UpstreamSettings
 
@@ -47,9 +47,7 @@ def opened(
     Raises:
         OSError, ssl.SSLError: `ca_file` cannot be read.
     """
-    context = context if context is not None else verifying(settings.ca_file)
-    dialler = dialler if dialler is not None else dialler_of(settings)
-    return ForeignEngine(settings, _Aiohttp(settings, context, dialler), dialler)
+    return engine_over(_Aiohttp, settings, context=context, dialler=dialler)
 
 
 class _Aiohttp:

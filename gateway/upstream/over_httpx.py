@@ -21,9 +21,9 @@ import httpx
 from pydantic import SecretStr
 
 from . import heads
-from .dialler import Dialler, Origin, dialler_of, verifying
+from .dialler import Dialler, Origin
 from .exchange import Header
-from .foreign import Answered, Asked, ForeignEngine, Unanswered
+from .foreign import Answered, Asked, ForeignEngine, Unanswered, engine_over
 from .resolver import NoRoom, is_ours
 from .settings import UpstreamSettings
 
@@ -50,9 +50,7 @@ def opened(
     Raises:
         OSError, ssl.SSLError: `ca_file` cannot be read.
     """
-    context = context if context is not None else verifying(settings.ca_file)
-    dialler = dialler if dialler is not None else dialler_of(settings)
-    return ForeignEngine(settings, _Httpcore(settings, context, dialler), dialler)
+    return engine_over(_Httpcore, settings, context=context, dialler=dialler)
 
 
 class _Hearing:

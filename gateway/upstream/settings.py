@@ -50,7 +50,9 @@ class UpstreamSettings(BaseModel):
         default=60.0, gt=0, description="Seconds that an unused connection is kept."
     )
     max_age: float = Field(
-        default=300.0, gt=0, description="Seconds after which a connection is not used again."
+        default=300.0,
+        gt=0,
+        description="Seconds after which a connection is not used again, by the `own` engine.",
     )
     max_connections: int = Field(
         default=1000, gt=0, description="Connections open at once to one scheme, host and port."
