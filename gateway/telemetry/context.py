@@ -69,8 +69,9 @@ def caller_of(head: Head) -> TraceContext | None:
     if parents is None or len(parents) > 1 or (ids := _ids_of(parents[0])) is None:
         return None
     trace_id, span_id, sampled = ids
-    state = _state_of(b",".join(head.get(b"tracestate", ())))
-    return TraceContext(trace_id, span_id, parent_id=span_id, sampled=sampled, state=state)
+    states = head.get(b"tracestate")
+    state = "" if states is None else _state_of(b",".join(states))
+    return TraceContext(trace_id, span_id, span_id, sampled, state)
 
 
 def headers_of(trace: TraceContext, span_id: int) -> Headers:
@@ -88,8 +89,8 @@ def _ids_of(parent: bytes) -> tuple[int, int, bool] | None:
     version, trace_id, span_id, flags, rest = found.groups()
     if version == b"ff" or (version == b"00" and rest is not None):
         return None
-    ids = int(trace_id, 16), int(span_id, 16)
-    return (*ids, bool(int(flags, 16) & 1)) if all(ids) else None
+    trace, span = int(trace_id, 16), int(span_id, 16)
+    return (trace, span, bool(int(flags, 16) & 1)) if trace and span else None
 
 
 def _state_of(value: bytes) -> str:

@@ -9,6 +9,8 @@ What stays true: no request waits for the collector. Spans that find the queue f
 and counted, a thread of the SDK's exports the others, and closing gives it two seconds.
 
 The SDK reads its settings, the sampler's among them, from the `OTEL_*` variables itself.
+
+Hot: `trace_of` and `finished` run once a request, `attempt` once an attempt, whatever is sampled.
 """
 
 import os
@@ -26,7 +28,7 @@ from opentelemetry.sdk.resources import (
 )
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -50,6 +52,8 @@ FLUSH = 2.0
 """Seconds that closing waits for the last export."""
 
 _GEN_AI_OPERATIONS = {"chat": "chat", "completion": "text_completion", "embedding": "embeddings"}
+_DECIDING = 2**64 - 1
+"""The bits of a trace's id by which it is sampled, or not."""
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSET, _ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
 
@@ -85,7 +89,12 @@ class Tracing:
         """`chance` makes the ids: they need no secrecy, only to be unlikely to come twice."""
         # Not registered anywhere: only its sampler and resource are of use here.
         settings = TracerProvider(resource=_resource(version), shutdown_on_exit=False)
-        self._sampler = settings.sampler
+        self._bound = _bound(settings.sampler, Context())
+        """For traces that begin here; below a caller's span it depends on whether it is sampled."""
+        self._bounds_below = [
+            _bound(settings.sampler, _below(TraceContext(1, 1, sampled=sampled)))
+            for sampled in (False, True)
+        ]
         self._bits = chance.getrandbits
         self._capacity = _count(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE", ""), 2048)
         batch = _count(os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", ""), 512)
@@ -113,12 +122,10 @@ class Tracing:
         span_id = self._bits(64) or 1
         if caller is None:
             trace_id = self._bits(128) or 1
-            return TraceContext(trace_id, span_id, sampled=self._is_sampled(Context(), trace_id))
-        parent = NonRecordingSpan(_remote(caller, caller.span_id))
-        sampled = self._is_sampled(set_span_in_context(parent, Context()), caller.trace_id)
-        return TraceContext(
-            caller.trace_id, span_id, parent_id=caller.span_id, sampled=sampled, state=caller.state
-        )
+            return TraceContext(trace_id, span_id, None, trace_id & _DECIDING < self._bound)
+        trace_id = caller.trace_id
+        sampled = trace_id & _DECIDING < self._bounds_below[caller.sampled]
+        return TraceContext(trace_id, span_id, caller.span_id, sampled, caller.state)
 
     def attempt(self, trace: TraceContext) -> tuple[int, Headers]:
         """A span below the request's."""
@@ -149,10 +156,6 @@ class Tracing:
         flush.join(timeout)
         if flush.is_alive():
             self._exporter.shutdown()
-
-    def _is_sampled(self, parent: Context, trace_id: int) -> bool:
-        result = self._sampler.should_sample(parent, trace_id, "request", SpanKind.SERVER)
-        return result.decision is Decision.RECORD_AND_SAMPLE
 
 
 class SpanBuilder:
@@ -254,6 +257,28 @@ class SpanBuilder:
             "gen_ai.usage.cache_read.input_tokens": record.cached_tokens,
         }
         told.update({name: count for name, count in counts.items() if count})
+
+
+def _bound(sampler: Sampler, parent: Context) -> int:
+    """
+    What the deciding bits of a trace's id are below if it is sampled under that parent.
+
+    Each of the SDK's samplers has such a bound. It is looked for once, because to ask the sampler
+    about every request costs thirty times what it costs to compare.
+    """
+    low, high = 0, _DECIDING + 1
+    while low < high:
+        middle = (low + high) // 2
+        asked = sampler.should_sample(parent, middle, "request", SpanKind.SERVER)
+        if asked.decision is Decision.RECORD_AND_SAMPLE:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _below(caller: TraceContext) -> Context:
+    return set_span_in_context(NonRecordingSpan(_remote(caller, caller.span_id)), Context())
 
 
 def _context(trace_id: int, span_id: int, state: TraceState) -> SpanContext:

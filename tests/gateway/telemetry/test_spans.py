@@ -10,11 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from gateway.contract.head import head_of
-from gateway.telemetry.context import caller_of
+from gateway.telemetry.context import caller_of, headers_of
+from gateway.telemetry.record import TraceContext
 from gateway.telemetry.redaction import Redaction
 from gateway.telemetry.spans import Tracing
 from tests.support.records import AT, TRACE, record
@@ -23,6 +28,7 @@ PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 UNSAMPLED = PARENT[:-2] + b"00"
 SERVER, FAILED, ANSWERED = "b7ad6b7169203331", "0000000000000011", "0000000000000022"
 SECRET = "pepper-of-the-gateway"
+TAKEN = Decision.RECORD_AND_SAMPLE
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 BROKEN = OK.replace(b"200 OK", b"500 No")
 
@@ -254,6 +260,41 @@ async def test_the_sampler_is_the_one_that_the_environment_names(
         spans.finished(record(trace=trace))
         await closed(spans)
     assert bool(collector.spans) is sampled
+
+
+@pytest.mark.parametrize("rate", ["0", "0.01", "0.5", "1"])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "always_on",
+        "always_off",
+        "traceidratio",
+        "parentbased_always_on",
+        "parentbased_always_off",
+        "parentbased_traceidratio",
+    ],
+)
+async def test_whatever_the_sampler_each_trace_is_sampled_as_it_would_say(
+    tracing: Make, sampler: str, rate: str
+) -> None:
+    spans = tracing(9, OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG=rate)
+    asked = TracerProvider(shutdown_on_exit=False).sampler
+    chance = random.Random(3)
+    drawn = [chance.getrandbits(64) for _ in range(50)]
+    edges = [round(float(rate) * 2**64) + near for near in (-1, 0, 1)]
+    for low in (1, *edges, *drawn):
+        trace_id = (1 << 100) + low
+        for flags in (0, 1):
+            parent = SpanContext(trace_id, 5, is_remote=True, trace_flags=TraceFlags(flags))
+            below = set_span_in_context(NonRecordingSpan(parent), Context())
+            sampled = asked.should_sample(below, trace_id, "x").decision is TAKEN
+            sent = headers_of(TraceContext(trace_id, 5, sampled=bool(flags)), 5)
+            assert spans.trace_of(head_of(sent)).sampled is sampled
+    for _ in range(50):
+        begun = spans.trace_of({})
+        sampled = asked.should_sample(Context(), begun.trace_id, "x").decision is TAKEN
+        assert (begun.sampled, begun.parent_id) == (sampled, None)
+    await closed(spans)
 
 
 async def test_a_tenth_is_a_tenth(tracing: Make) -> None:
