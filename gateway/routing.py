@@ -137,21 +137,36 @@ class ModelSettings(BaseModel):
 class Candidate:
     """
     A target, the provider that speaks for it, its share of the traffic, and how long its whole
-    and its streamed answers may take.
+    and its streamed answers may take. `drains`: its provider bills on when a client hangs up.
     """
 
     target: Target
     provider: AnyProvider
     weight: int
     name: str
+    kind: str
+    drains: bool
     whole: Timeouts
     streamed: Timeouts
 
 
 class Route:
-    """What a public model name leads to. It does not change."""
+    """
+    What a public model name leads to. It does not change.
 
-    __slots__ = ("_offers", "candidates", "model", "settings")
+    What every request asks of the settings stands here too: a field of a model of pydantic's
+    costs four times as much to read.
+    """
+
+    __slots__ = (
+        "_offers",
+        "candidates",
+        "exposes_target",
+        "model",
+        "resumes",
+        "settings",
+        "total",
+    )
 
     def __init__(
         self, model: str, settings: ModelSettings, candidates: tuple[Candidate, ...]
@@ -159,10 +174,14 @@ class Route:
         self.model = model
         self.settings = settings
         self.candidates = candidates
+        self.total = settings.total
+        self.exposes_target = settings.expose_target
+        self.resumes = settings.resume
         operations = {each for candidate in candidates for each in candidate.provider.operations}
         self._offers = {
             operation: _Offer(
-                tuple(each for each in candidates if operation in each.provider.operations)
+                tuple(each for each in candidates if operation in each.provider.operations),
+                drawn=settings.strategy == "weighted",
             )
             for operation in operations
         }
@@ -174,9 +193,7 @@ class Route:
     def order(self, operation: Operation, chance: Random) -> Iterable[Candidate]:
         """The same, best first."""
         offer = self._offers.get(operation, _NO_OFFER)
-        if self.settings.strategy == "weighted" and len(offer.candidates) > 1:
-            return offer.drawn(chance)
-        return offer.candidates
+        return offer.drawn(chance) if offer.is_drawn else offer.candidates
 
 
 class Routes:
@@ -213,6 +230,8 @@ def _candidates(
                     provider,
                     each.weight,
                     target.name,
+                    provider.settings.kind,
+                    drains=provider.settings.on_hang_up == "drain",
                     whole=timeouts_of(*said, stream=False),
                     streamed=timeouts_of(*said, stream=True),
                 )
@@ -221,21 +240,21 @@ def _candidates(
 
 
 def plan(
-    route: Route, operation: Operation, is_up: Callable[[str], bool], chance: Random
+    route: Route,
+    operation: Operation,
+    is_up: Callable[[str], bool],
+    prefers: Callable[[str], bool],
+    chance: Random,
 ) -> Iterator[Candidate]:
     """
     The targets to try for one request, best first: only such as speak the operation and are up
-    when their turn comes. Nearly always the first answers, so that no other is looked at.
+    when their turn comes, and those last that health would rather not send to. Nearly always the
+    first answers, so that no other is looked at.
     """
-    return (each for each in route.order(operation, chance) if is_up(each.name))
-
-
-def preferred_first(
-    planned: Iterable[Candidate], prefers: Callable[[str], bool]
-) -> Iterator[Candidate]:
-    """The same targets: those that health would rather not send to come last."""
     last = []
-    for each in planned:
+    for each in route.order(operation, chance):
+        if not is_up(each.name):
+            continue
         if prefers(each.name):
             yield each
         else:
@@ -246,10 +265,11 @@ def preferred_first(
 class _Offer:
     """Targets that speak one operation, and the sums of their weights up to each of them."""
 
-    __slots__ = ("bounds", "candidates")
+    __slots__ = ("bounds", "candidates", "is_drawn")
 
-    def __init__(self, candidates: tuple[Candidate, ...]) -> None:
+    def __init__(self, candidates: tuple[Candidate, ...], *, drawn: bool) -> None:
         self.candidates = candidates
+        self.is_drawn = drawn and len(candidates) > 1
         self.bounds = list(accumulate(each.weight for each in candidates))
 
     def drawn(self, chance: Random) -> Iterator[Candidate]:
@@ -265,4 +285,4 @@ class _Offer:
         yield from rest
 
 
-_NO_OFFER = _Offer(())
+_NO_OFFER = _Offer((), drawn=False)

@@ -5,11 +5,11 @@ A request is entered as one `async with`, goes through its stations in one direc
 settled and recorded however it ends.
 """
 
+from .asker import Hints
 from .attempt import Answer, Streamed, Whole
 from .events import Piece
 from .interrupt import ON_HANG_UP, ClientHungUp, Interrupt
 from .mould import Mould, mould_of
-from .open_attempt import Hints
 from .pipeline import Pipeline, Snapshot, Tools
 from .reckoning import Tariff
 from .request import Request

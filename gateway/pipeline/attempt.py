@@ -9,19 +9,16 @@ left, however it is left.
 Hot: once an attempt.
 """
 
-import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from math import inf
-from types import TracebackType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ..contract.errors import ProviderCutShort, ProviderGarbled, ProviderTimedOut
-from ..contract.provider import Operation, Reader, Seen, UpstreamRequest
+from ..contract.provider import Reader, Seen, Target, UpstreamRequest
 from ..routing import Candidate
 from ..telemetry.record import AttemptRecord
-from ..upstream import Deadline, Upstream, UpstreamAnswer
+from ..upstream import Deadline, Sending, UpstreamAnswer
+from .asker import Asker
+from .call import Call
 from .events import Events, EventStream, Piece, Tally
 
 MAX_WHOLE = 32 * 1024 * 1024
@@ -36,15 +33,6 @@ _EVENTS, _JSON = "text/event-stream", "application/json"
 
 MAX_NOTED = 256
 """Characters of an upstream's header that the record keeps."""
-
-
-@dataclass(slots=True)
-class Call:
-    """What is asked, whichever target answers. `body` is validated and never changed."""
-
-    operation: Operation
-    body: dict[str, Any] = field(repr=False)
-    stream: bool
 
 
 @dataclass(slots=True)
@@ -68,122 +56,98 @@ class Streamed:
 Answer = Whole | Streamed
 
 
-@dataclass(slots=True)
-class Terms:
-    """
-    What all attempts of a request at one model share. `task` is the request's; `now` is its loop's
-    clock, of which `ends_at` is; `patience` is seconds of silence, from `began` on, after which the
-    client leaves. Not frozen, which would cost each request a microsecond; never changed.
-
-    `max_output` is the cap that is sent where the request names none, None for the model's own;
-    `most` is the tokens at which a stream that ignores its cap is cut, 0 for never.
-    """
-
-    upstream: Upstream
-    task: asyncio.Task[object]
-    call: Call
-    began: float
-    ends_at: float
-    now: Callable[[], float]
-    patience: float = inf
-    max_output: int | None = None
-    most: int = 0
-
-    @property
-    def content_by(self) -> float:
-        """The instant until which any content helps the client."""
-        return min(self.ends_at, self.began + self.patience)
-
-
 class Attempt:
     """
-    One call to one candidate: `async with` gives its answer, as soon as that has content.
+    One call to one candidate: `answer` once, and `close` in the end unless that has raised.
 
-    Entering raises ProviderError where there is none, InvalidRequest where the candidate's
-    provider can't express the request. A stream that breaks, or takes too long, is raised out of
-    the block. `record` and `tally` are filled in on the way.
+    `record` and `tally` are filled in on the way. A stream that takes too long ends in a
+    cancellation, of which `timed_out` says that and `close` the name.
     """
 
     __slots__ = (
+        "_asker",
         "_awaited_until",
+        "_call",
         "_candidate",
         "_deadline",
         "_ends_at",
-        "_headers",
         "_is_cut_short",
         "_record",
         "_sending",
         "_tally",
-        "_terms",
         "_timeouts",
     )
 
     def __init__(
-        self,
-        terms: Terms,
-        candidate: Candidate,
-        record: AttemptRecord,
-        tally: Tally,
-        headers: tuple[tuple[bytes, bytes], ...],
+        self, asker: Asker, call: Call, candidate: Candidate, record: AttemptRecord, tally: Tally
     ) -> None:
-        self._terms = terms
+        self._asker = asker
+        self._call = call
         self._candidate = candidate
         self._record = record
         self._tally = tally
-        self._headers = headers
-        self._timeouts = candidate.streamed if terms.call.stream else candidate.whole
-        self._ends_at = min(terms.ends_at, terms.now() + self._timeouts.attempt)
-        self._awaited_until = terms.began + terms.patience
-        self._is_cut_short = False  # whether the limit that holds now is not the target's own
-        self._deadline = Deadline(terms.task)
-        self._sending: AbstractAsyncContextManager[UpstreamAnswer] | None = None
+        self._timeouts = timeouts = candidate.streamed if call.stream else candidate.whole
+        self._ends_at = min(asker.ends_at, asker.now() + timeouts.attempt)
+        self._awaited_until = asker.leaves_at
+        self._deadline = Deadline(asker.interrupt.task)
+        self._sending: Sending | None = None
 
-    async def __aenter__(self) -> Answer:
-        call, candidate = self._terms.call, self._candidate
-        target = candidate.target
-        if self._terms.max_output is not None:
-            target = replace(target, max_output=self._terms.max_output)
-        sent = candidate.provider.encode(call.operation, call.body, target)
+    async def answer(self, headers: tuple[tuple[bytes, bytes], ...]) -> Answer:
+        """
+        What the candidate answers, as soon as that has content. A whole answer is the end of it.
+
+        Raises:
+            ProviderError: there is none.
+            InvalidRequest: the candidate's provider can't express the request.
+        """
+        call, provider, record = self._call, self._candidate.provider, self._record
+        sent = provider.encode(call.operation, call.body, self._target())
         try:
             self._await_content()
-            answer = await self._send(sent)
-            self._note(answer)
-            if not _is_expected(answer, stream=call.stream):
+            self._sending = sending = self._asker.pipeline.upstream.send(
+                sent,
+                public=provider.is_public,
+                headers=headers,
+                connect_timeout=self._timeouts.connect,
+            )
+            answer = await sending.__aenter__()
+            record.status = answer.status
+            if provider.recorded_headers:
+                self._note(answer, provider.recorded_headers)
+            if answer.status != 200 or not _is_of_type(answer, _EVENTS if call.stream else _JSON):
                 await self._refuse(answer)
-            held = await (self._streamed if call.stream else self._whole)(sent, answer)
-            self._deadline.pause()  # from here on it may be the client that is slow
+            if call.stream:
+                return await self._streamed(sent, answer)
+            whole = self._whole(sent, await answer.read(MAX_WHOLE))
+            self._deadline.pause()
         except BaseException as error:
-            await self.__aexit__(type(error), error, error.__traceback__)
+            await self.close(error)
             raise
-        if not call.stream:
-            await self.__aexit__(None, None, None)
-        return held
+        await self.close(None)
+        return whole
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def close(self, error: BaseException | None) -> None:
+        """
+        Free its connection. `error` is what ended it, None for nothing.
+
+        Raises:
+            ProviderError: it took too long, and that is what ended it.
+        """
+        kind, traceback = None, None
+        if error is not None:
+            kind, traceback = type(error), error.__traceback__
         sending, self._sending = self._sending, None
         try:
             if sending is not None:
+                self._record.sent = sending.sent
                 await sending.__aexit__(kind, error, traceback)
         finally:
-            self._end(kind, error, traceback)
-
-    def _end(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self._deadline.__exit__(kind, error, traceback)
-        except ProviderTimedOut as late:
-            if self._is_cut_short:
-                raise ProviderCutShort(late.told, code=late.code) from error
-            raise
+            try:
+                self._deadline.__exit__(kind, error, traceback)
+            except ProviderTimedOut as late:
+                if self._is_cut_short:
+                    raise ProviderCutShort(late.told, code=late.code) from error
+                raise
 
     @property
     def timed_out(self) -> bool:
@@ -192,39 +156,28 @@ class Attempt:
 
     def hurry(self, seconds: float) -> None:
         """Nobody waits for it any more: it has so long at most."""
-        self._awaited_until = min(self._awaited_until, self._terms.now() + seconds)
+        self._awaited_until = min(self._awaited_until, self._asker.now() + seconds)
         self._await_content()
 
+    def _target(self) -> Target:
+        target, cap = self._candidate.target, self._call.max_output
+        return target if cap is None else replace(target, max_output=cap)
+
     def _await_content(self) -> None:
-        now = self._terms.now()
+        now, awaited_until = self._asker.now(), self._awaited_until
         own = min(now + self._timeouts.first_content, self._ends_at)
-        self._is_cut_short = self._awaited_until - now < FAIR * (own - now)
-        self._deadline.until(min(own, self._awaited_until), "upstream_timeout")
+        # Whether the limit that holds now is not the target's own.
+        self._is_cut_short = awaited_until - now < FAIR * (own - now)
+        self._deadline.until(min(own, awaited_until), "upstream_timeout")
 
-    async def _send(self, sent: UpstreamRequest) -> UpstreamAnswer:
-        sending = self._terms.upstream.send(
-            sent,
-            public=self._candidate.provider.is_public,
-            headers=self._headers,
-            connect_timeout=self._timeouts.connect,
-        )
-        try:
-            answer = await sending.__aenter__()
-        finally:
-            self._record.sent = sending.sent
-        self._sending = sending
-        return answer
-
-    def _note(self, answer: UpstreamAnswer) -> None:
-        record = self._record
-        record.status = answer.status
-        for name in self._candidate.provider.recorded_headers:
+    def _note(self, answer: UpstreamAnswer, names: tuple[str, ...]) -> None:
+        for name in names:
             if name in answer.headers:
-                record.noted[name] = answer.headers[name][:MAX_NOTED]
+                self._record.noted[name] = answer.headers[name][:MAX_NOTED]
 
     async def _refuse(self, answer: UpstreamAnswer) -> NoReturn:
         """It is an error, or neither a stream nor a whole answer as it was asked for."""
-        provider, is_stream = self._candidate.provider, self._terms.call.stream
+        provider, is_stream = self._candidate.provider, self._call.stream
         if answer.status != 200:
             body = await answer.read(MAX_ERROR)
             raise provider.error(answer.status, answer.headers, body)
@@ -235,8 +188,7 @@ class Attempt:
         expected = "an event stream" if is_stream else "JSON"
         raise ProviderGarbled(f"not {expected}", code="upstream_unexpected_content_type")
 
-    async def _whole(self, sent: UpstreamRequest, answer: UpstreamAnswer) -> Answer:
-        content = await answer.read(MAX_WHOLE)
+    def _whole(self, sent: UpstreamRequest, content: bytes) -> Whole:
         reader = self._reader(stream=False)
         seen = reader.read(content)
         self._tally.add(seen)
@@ -248,12 +200,12 @@ class Attempt:
         return Whole(sent, content, seen)
 
     async def _streamed(self, sent: UpstreamRequest, answer: UpstreamAnswer) -> Answer:
-        events = EventStream(answer, self._reader(stream=True), self._tally, self._terms.most)
+        events = EventStream(answer, self._reader(stream=True), self._tally, self._call.most)
         held = await events.until_content(MAX_HELD)
         for _, seen in held:
             self._note_model(seen)
-        deadline, now = self._deadline, self._terms.now
-        stall, ends_at = min(self._timeouts.stall, self._terms.patience), self._ends_at
+        deadline, now = self._deadline, self._asker.now
+        stall, ends_at = min(self._timeouts.stall, self._asker.hints.patience), self._ends_at
         is_impatient = stall < FAIR * self._timeouts.stall
 
         def waiting() -> None:
@@ -266,6 +218,7 @@ class Attempt:
                 deadline.until(ends_at, "upstream_timeout")
 
         events.watch(waiting, deadline.pause)
+        deadline.pause()  # from here on it may be the client that is slow
         return Streamed(sent, held, events)
 
     def _note_model(self, seen: Seen) -> None:
@@ -276,12 +229,8 @@ class Attempt:
             record.served_model = name
 
     def _reader(self, *, stream: bool) -> Reader:
-        call = self._terms.call
+        call = self._call
         return self._candidate.provider.reader(call.operation, call.body, stream=stream)
-
-
-def _is_expected(answer: UpstreamAnswer, *, stream: bool) -> bool:
-    return answer.status == 200 and _is_of_type(answer, _EVENTS if stream else _JSON)
 
 
 def _is_of_type(answer: UpstreamAnswer, media_type: str) -> bool:

@@ -35,13 +35,10 @@ class Tally:
     `pieces` counts deltas with text, for upstreams that give none.
     """
 
-    __slots__ = ("content", "finish_reasons", "pieces", "usage")
-
-    def __init__(self) -> None:
-        self.content = False
-        self.pieces = 0
-        self.usage: Usage | None = None
-        self.finish_reasons: tuple[str, ...] = ()
+    content = False
+    pieces = 0
+    usage: Usage | None = None
+    finish_reasons: tuple[str, ...] = ()
 
     def add(self, seen: Seen) -> None:
         """Count one event, or one whole answer."""

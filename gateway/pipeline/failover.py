@@ -24,11 +24,13 @@ from ..contract.errors import (
 )
 from ..pricing import ModelUnpriced
 from ..quarantine import Case
-from ..routing import Candidate, Route, plan, preferred_first
+from ..routing import Candidate, Route, plan
 from .account import Account
-from .attempt import Answer, Call, Streamed, Terms
+from .asker import Asker
+from .attempt import Answer, Streamed
+from .call import Call
 from .lineup import NOBODY, Lineup
-from .open_attempt import Asker, OpenAttempt
+from .open_attempt import OpenAttempt
 from .pipeline import Pipeline
 from .resume import ResumingStream
 from .retries import Retries
@@ -47,28 +49,29 @@ _NOT_THIS_ONE = (InvalidRequest, LimitExceeded, ModelUnpriced, RequestExceedsLim
 class Failover:
     """Of one request at the targets of `route`."""
 
+    _line: Candidate | None = None
+    """The best of those that are busy and have a line to wait in."""
+    _has_waited = False
+
     def __init__(
-        self, asker: Asker, route: Route, terms: Terms, account: Account, case: Case
+        self, asker: Asker, route: Route, call: Call, account: Account, case: Case
     ) -> None:
         self.attempt = OpenAttempt(asker, account)
-        self._pipeline = asker.pipeline
-        self._record = asker.record
+        self._asker = asker
         self._route = route
-        self._terms = terms
+        self._call = call
         self._account = account
         self._case = case
-        self._repeats = asker.hints.repeats
-        self._lines: list[Candidate] = []
-        self._waits = self._has_waited = False
 
     @cached_property
     def _retries(self) -> Retries:
         """Made when something has failed: most requests need none."""
+        asker = self._asker
         return Retries(
             self._route.settings.retries,
-            ends_at=self._terms.content_by,
-            now=self._terms.now,
-            repeats=self._repeats,
+            ends_at=asker.content_by,
+            now=asker.now,
+            repeats=asker.hints.repeats,
         )
 
     async def first_answer(self, lineup: Lineup) -> Answer:
@@ -85,7 +88,7 @@ class Failover:
                 try:
                     if self._account.priced_for != candidate.name:
                         await self._account.afford(candidate.name)
-                    answer = await self.ask(candidate, self._terms)
+                    answer = await self.attempt.ask(candidate, self._call, waits=lineup.waits)
                 except _NOT_THIS_ONE as refusal:
                     failure = failure or refusal
                 except ProviderError as error:
@@ -96,7 +99,7 @@ class Failover:
                 else:
                     if self._case.kills:
                         await self._case.answered()
-                    return self._resumable(answer)
+                    return self._resumable(answer) if self._route.resumes else answer
             assert failure is not None, "the first of them was asked"
             raise self._final(failure)
         finally:
@@ -105,7 +108,7 @@ class Failover:
     async def _allows_another(self, candidate: Candidate, error: ProviderError) -> bool:
         """Take note of a failure; whether any further attempt may follow it."""
         if _is_crowded(error) and candidate.provider.settings.queue.size:
-            self._lines.append(candidate)
+            self._line = self._line or candidate
         if self._was_killed(candidate, error):
             await self._case.killed(candidate.provider.name)
         return self._retries.allow_another(candidate.name, error)
@@ -117,21 +120,20 @@ class Failover:
         """
         if not isinstance(error, ProviderDisconnected | ProviderUnreachable):
             return False
-        attempt = self._record.attempts[-1]
+        attempt = self._asker.record.attempts[-1]
         has_died = attempt.sent and attempt.status in {None, 200}
-        return has_died and self._pipeline.health.ill_for(candidate.name) <= BREAKDOWN
+        return has_died and self._asker.pipeline.health.ill_for(candidate.name) <= BREAKDOWN
 
     def _next(self, lineup: Lineup) -> Candidate | None:
         """Any may be asked first; a retry draws on the budget of the target that receives it."""
         while (candidate := lineup.take()) is not None:
-            if not self.attempt.has_asked or self._pipeline.health.may_retry(candidate.name):
+            if not self.attempt.has_asked or self.may_retry(candidate):
                 return candidate
         return None
 
-    def ask(self, candidate: Candidate, terms: Terms) -> Awaitable[Answer]:
+    def ask(self, candidate: Candidate, call: Call) -> Awaitable[Answer]:
         """One attempt; one that answers with a stream stays open."""
-        waits, self._waits = self._waits, False
-        return self.attempt.ask(candidate, terms, waits=waits)
+        return self.attempt.ask(candidate, call)
 
     async def lose(self, error: BaseException) -> ProviderError:
         """The answer on its way broke off; `Takeover` has another target go on."""
@@ -143,21 +145,21 @@ class Failover:
 
     def others(self) -> Iterator[Candidate]:
         """The targets to try now that have not had this request, best first."""
-        planned = candidates(self._pipeline, self._route, self._terms.call)
+        planned = candidates(self._asker.pipeline, self._route, self._call)
         return (each for each in planned if each.name not in self._retries.spent_targets)
 
     def may_retry(self, candidate: Candidate) -> bool:
         """Whether that target has room for a retry; takes it."""
-        return self._pipeline.health.may_retry(candidate.name)
+        return self._asker.pipeline.health.may_retry(candidate.name)
 
     def _resumable(self, answer: Answer) -> Answer:
-        """The same answer; a stream that goes on elsewhere where its model says so."""
-        if not self._route.settings.resume or not isinstance(answer, Streamed):
+        """The same answer, as a stream that goes on elsewhere."""
+        if not isinstance(answer, Streamed):
             return answer
-        options = self._terms.call.body.get("stream_options") or {}
+        options = self._call.body.get("stream_options") or {}
         stream = ResumingStream(
             answer.rest,
-            Takeover(self, self._account, self._retries, self._terms),
+            Takeover(self, self._account, self._retries, self._asker, self._call),
             tells_tokens=bool(options.get("continuous_usage_stats")),
         )
         self.attempt.answer = Streamed(answer.sent, stream.joined.take(answer.held), stream)
@@ -174,12 +176,12 @@ class Failover:
         """
         if self._has_waited and _is_crowded(error):
             return NOBODY  # for as long as one may: it is time that the client heard of it
-        if self._lines and not self._has_waited:
-            self._waits = self._has_waited = True
-            return Lineup(self._lines[:1])
+        if self._line is not None and not self._has_waited:
+            self._has_waited = True
+            return Lineup((self._line,), waits=True)
         spent = self._retries.spent_targets
-        left = offering(self._route, self._terms.call) - spent
-        pause = self._retries.pause(self._pipeline.health.soonest(left)) if left else None
+        left = offering(self._route, self._call) - spent
+        pause = self._retries.pause(self._asker.pipeline.health.soonest(left)) if left else None
         if pause is None:
             return NOBODY
         await asyncio.sleep(pause + EARLY)
@@ -189,7 +191,7 @@ class Failover:
         """The last error is the one the client hears of, with how long to wait."""
         if isinstance(error, ProviderError) and error.retryable:
             told = error.retry_after if isinstance(error, ProviderBusy) else None
-            wait = soonest(self._pipeline, self._route, self._terms.call)
+            wait = soonest(self._asker.pipeline, self._route, self._call)
             error.retry_after = max(wait, told or 0.0, 1.0)
         return error
 
@@ -202,8 +204,7 @@ def _is_crowded(error: ProviderError) -> bool:
 def candidates(pipeline: Pipeline, route: Route, call: Call) -> Iterator[Candidate]:
     """The targets to try now, best first."""
     health = pipeline.health
-    planned = plan(route, call.operation, health.is_up, pipeline.chance)
-    return preferred_first(planned, health.prefers)
+    return plan(route, call.operation, health.is_up, health.prefers, pipeline.chance)
 
 
 def offering(route: Route, call: Call) -> set[str]:

@@ -34,36 +34,26 @@ class Interrupt:
     ends that too. What goes on after the end, for its own sake, may be hurried by any other call.
     """
 
-    __slots__ = (
-        "_cancelled",
-        "_hurry",
-        "_is_over",
-        "_is_urgent",
-        "_loop",
-        "_put_off",
-        "_task",
-        "_uncancelled",
-        "error",
-    )
+    error: Exception | None = None
+    _task: asyncio.Task[object] | None = None
+    _uncancelled = 0
+    _cancelled = False
+    _is_over = False
+    _is_urgent = False
+    _put_off: Callable[[], None] | None = None
+    _hurry: Callable[[], None] | None = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """`loop` is the running one; asking for it costs a system call."""
-        self.error: Exception | None = None
         self._loop = loop
-        self._task: asyncio.Task[object] | None = None
-        self._uncancelled = 0
-        self._cancelled = False
-        self._is_over = False
-        self._is_urgent = False
-        self._put_off: Callable[[], None] | None = None
-        self._hurry: Callable[[], None] = _nothing
 
     def __call__(self, error: Exception) -> None:
         if self._task is None:
             return
         if not isinstance(error, ClientHungUp):
             self._is_urgent = True
-            self._hurry()
+            if self._hurry is not None:
+                self._hurry()
         if self._is_over or self._cancelled:
             return
         first, self.error = self.error is None, self.error or error
@@ -108,12 +98,12 @@ class Interrupt:
         try:
             yield
         finally:
-            self._hurry = _nothing
+            self._hurry = None
 
     def __enter__(self) -> Self:
-        self._task = asyncio.current_task(self._loop)
-        assert self._task is not None, "entered by the request's task"
-        self._uncancelled = self._task.cancelling()
+        self._task = task = asyncio.current_task(self._loop)
+        assert task is not None, "entered by the request's task"
+        self._uncancelled = task.cancelling()
         return self
 
     def __exit__(
@@ -128,7 +118,3 @@ class Interrupt:
         only_ours = task.uncancel() <= self._uncancelled
         if only_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
             raise self.error from error
-
-
-def _nothing() -> None:
-    """Nobody is to be hurried."""

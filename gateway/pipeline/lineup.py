@@ -11,9 +11,11 @@ class Lineup:
     of the others may have changed by then.
     """
 
-    __slots__ = ("_first", "_rest")
+    __slots__ = ("_first", "_rest", "waits")
 
-    def __init__(self, targets: Iterable[Candidate]) -> None:
+    def __init__(self, targets: Iterable[Candidate], *, waits: bool = False) -> None:
+        """`waits`: whoever's turn it is may be waited for, should it be busy."""
+        self.waits = waits
         self._rest = iter(targets)
         self._first: Candidate | None = None
 
@@ -25,8 +27,8 @@ class Lineup:
 
     def take(self) -> Candidate | None:
         """The same; it has had its turn."""
-        first, self._first = self.first(), None
-        return first
+        first, self._first = self._first, None
+        return first or next(self._rest, None)
 
 
 NOBODY = Lineup(())

@@ -9,9 +9,6 @@ Hot: `ask` runs once an attempt; nothing here runs once a chunk.
 """
 
 import asyncio
-from dataclasses import dataclass
-from math import inf
-from types import TracebackType
 
 from ..contract.errors import (
     ProviderBusy,
@@ -22,14 +19,16 @@ from ..contract.errors import (
     ProviderTimedOut,
     Retry,
 )
+from ..queueing import Lane
 from ..routing import Candidate
-from ..telemetry.record import AttemptRecord, Record
+from ..telemetry.record import AttemptRecord
 from .account import Account
-from .attempt import Answer, Attempt, Streamed, Terms
+from .asker import Asker
+from .attempt import Answer, Attempt, Streamed
+from .call import Call
 from .events import Tally
-from .interrupt import ClientHungUp, Interrupt
+from .interrupt import ClientHungUp
 from .outcome import code_of
-from .pipeline import Pipeline
 
 _OVERLOADED = (ProviderRateLimited, ProviderRefused, ProviderTimedOut)
 """Ends of attempts that say that the upstream has too much to do."""
@@ -38,59 +37,28 @@ _NOBODYS_FAULT = (ProviderBusy, ProviderCutShort)
 """Ends of attempts that say nothing of the target."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hints:
-    """
-    What a client says of itself: `patience` is seconds of silence after which it leaves,
-    `repeats` how often it has sent this request before.
-    """
-
-    patience: float = inf
-    repeats: int = 0
-
-
-class Asker:
-    """
-    Whose attempts these are: what a request has whichever model answers it. Made when the first
-    is asked; `total` is the seconds that it may take from then on.
-    """
-
-    __slots__ = ("began", "ends_at", "hints", "interrupt", "now", "pipeline", "record")
-
-    def __init__(
-        self, pipeline: Pipeline, record: Record, interrupt: Interrupt, hints: Hints, total: float
-    ) -> None:
-        self.pipeline = pipeline
-        self.record = record
-        self.interrupt = interrupt
-        self.hints = hints
-        self.now = pipeline.loop.time
-        self.began = self.now()
-        self.ends_at = self.began + total
-
-    @property
-    def is_late(self) -> bool:
-        """Whether an answer would help its client no more."""
-        return self.now() >= min(self.ends_at, self.began + self.hints.patience)
-
-
 class OpenAttempt:
-    """Of one request. `answer` is what its client gets, once there is something."""
+    """Of one request at one model. `answer` is what its client gets, once there is something."""
+
+    answer: Answer | None = None
+    serving: Candidate | None = None
+    has_asked = False
+    """Whether anybody has been asked: whoever is asked next is asked again."""
+    _lane: Lane
+    _open: Attempt | None = None
+    _probes = False
+    _content_after = 0.0
 
     def __init__(self, asker: Asker, account: Account) -> None:
-        self.answer: Answer | None = None
-        self.serving: Candidate | None = None
-        self.has_asked = False
-        """Whether anybody has been asked: whoever is asked next is asked again."""
-        self._pipeline = asker.pipeline
-        self._record = asker.record
-        self._interrupt = asker.interrupt
+        self._asker = asker
         self._account = account
-        self._open: Attempt | None = None
-        self._probes = False
-        self._content_after = 0.0
 
-    async def ask(self, candidate: Candidate, terms: Terms, *, waits: bool = False) -> Answer:
+    @property
+    def is_open(self) -> bool:
+        """Whether a stream is on its way, which `release` ends."""
+        return self._open is not None
+
+    async def ask(self, candidate: Candidate, call: Call, *, waits: bool = False) -> Answer:
         """
         One attempt; one that answers with a stream stays open until the request ends. It may wait
         for its turn before a provider that is busy.
@@ -98,40 +66,31 @@ class OpenAttempt:
         Raises:
             ProviderError, InvalidRequest: there is no answer.
         """
-        pipeline, account = self._pipeline, self._account
-        if not pipeline.queues.try_take(candidate.provider):
+        asker, account, name = self._asker, self._account, candidate.name
+        pipeline, record = asker.pipeline, asker.record
+        self._lane = lane = pipeline.queues.lane(candidate.provider)
+        if not lane.take():
             # An instant that has passed: refused at once, with the measured time to come back.
-            until = terms.content_by if waits else 0.0
-            await pipeline.queues.take(candidate.provider, self._record.tenant, until=until)
-        self._probes = pipeline.admit(candidate)
+            await lane.wait(record.tenant, asker.content_by if waits else 0.0)
+        self._probes = pipeline.admit(candidate, lane)
         self.serving = candidate
-        record = pipeline.attempt_record(self._record, candidate)
-        account.tally = Tally()
+        attempt = pipeline.attempt_record(record, candidate)
+        account.tally = tally = Tally()
         if not self.has_asked:
             self.has_asked = True
-            pipeline.health.sent(candidate.name)
+            pipeline.health.sent(name)
         try:
-            headers = pipeline.attempt_headers(self._record, record)
-            attempt = Attempt(terms, candidate, record, account.tally, headers)
-            if candidate.provider.settings.on_hang_up == "abort":
-                answer = await attempt.__aenter__()
+            opened = Attempt(asker, call, candidate, attempt, tally)
+            headers = pipeline.attempt_headers(record, attempt)
+            if candidate.drains:
+                answer = await self._patiently(opened, candidate, headers)
             else:
-                answer = await self._patiently(attempt, candidate)
+                answer = await opened.answer(headers)
         except BaseException as error:
-            if isinstance(error, ProviderError) and error.retry is Retry.ONCE:
-                account.abandon(record)
-            self._failed(record, candidate, error)
-            self._interrupt.catch_up()
+            self._failed(attempt, candidate, error)
+            asker.interrupt.catch_up()
             raise
-        self.answer = self.answer or answer
-        self._record.target = candidate.name
-        self._content_after = pipeline.clock() - record.started
-        self._release_probe(candidate)  # one that streams holds up nobody
-        if isinstance(answer, Streamed):
-            self._open = attempt
-        else:
-            self._ended()
-        self._interrupt.catch_up()
+        self._answered(answer, opened, candidate, attempt)
         return answer
 
     async def lose(self, error: BaseException) -> ProviderError:
@@ -147,89 +106,104 @@ class OpenAttempt:
             raise error
         self._open = None
         try:
-            await opened.__aexit__(type(error), error, error.__traceback__)
+            await opened.close(error)
         except ProviderError as renamed:  # a deadline that passed has named itself
             error = renamed
         finally:
-            self._ended()
+            self._ended(self._asker.pipeline.clock())
             self.judge(error)
             self.serving = None
         if not isinstance(error, ProviderError):
             raise error
         return error
 
-    async def release(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Free the upstream connection: at once, or after draining it if its provider says so."""
+    async def release(self, error: BaseException | None) -> None:
+        """
+        Free the upstream connection: at once, or after draining it if its provider says so.
+        `error` is what ended the request, None for nothing.
+        """
         opened, self._open = self._open, None
-        if opened is None:
-            return
+        assert opened is not None, "a stream is on its way"
         assert isinstance(self.answer, Streamed), "a whole answer's attempt is over"
         try:
             await self._read_on(self.answer)
         finally:
             try:
-                await opened.__aexit__(kind, error, traceback)
+                await opened.close(error)
             finally:
-                self._ended()
+                self._ended(self._asker.pipeline.clock())
 
     def judge(self, error: BaseException | None) -> None:
         """What the end of the answer says of the target that gave it."""
         if self.serving is None:
             return
         if error is None:
-            self._pipeline.health.succeeded(self.serving.name)
+            self._asker.pipeline.health.succeeded(self.serving.name)
         elif isinstance(error, ProviderError):
-            self._record.attempts[-1].error = code_of(error)
-            self._pipeline.health.failed(self.serving.name, error)
+            self._asker.record.attempts[-1].error = code_of(error)
+            self._asker.pipeline.health.failed(self.serving.name, error)
 
-    async def _patiently(self, attempt: Attempt, candidate: Candidate) -> Answer:
+    async def _patiently(
+        self, attempt: Attempt, candidate: Candidate, headers: tuple[tuple[bytes, bytes], ...]
+    ) -> Answer:
         """The answer of a provider that bills anyway: it may finish without the client."""
-        settings = candidate.provider.settings
-        self._interrupt.put_off(lambda: attempt.hurry(settings.drain_timeout))
+        interrupt, settings = self._asker.interrupt, candidate.provider.settings
+        interrupt.put_off(lambda: attempt.hurry(settings.drain_timeout))
         try:
-            return await attempt.__aenter__()
+            return await attempt.answer(headers)
         except ProviderCutShort:  # if the client has left, then that is what ended it
-            self._interrupt.catch_up()
+            interrupt.catch_up()
             raise
 
+    def _answered(
+        self, answer: Answer, opened: Attempt, candidate: Candidate, attempt: AttemptRecord
+    ) -> None:
+        record, pipeline = self._asker.record, self._asker.pipeline
+        now = pipeline.clock()
+        if self.answer is None:
+            self.answer = answer
+        record.target = candidate.name
+        self._content_after = now - attempt.started
+        if self._probes:  # one that streams holds up nobody
+            pipeline.health.released(candidate.name)
+        if isinstance(answer, Streamed):
+            self._open = opened
+        else:
+            self._ended(now)
+        if candidate.drains:
+            self._asker.interrupt.catch_up()
+        if record.first_content is None:
+            record.first_content = now
+
     def _failed(self, record: AttemptRecord, candidate: Candidate, error: BaseException) -> None:
-        record.ended = self._pipeline.clock()
+        pipeline = self._asker.pipeline
+        if isinstance(error, ProviderError) and error.retry is Retry.ONCE:
+            self._account.abandon(record)
+        record.ended = pipeline.clock()
         record.error = code_of(error)
         tells = isinstance(error, ProviderError) and not isinstance(error, _NOBODYS_FAULT)
-        self._pipeline.queues.give_back(
-            candidate.provider, overloaded=tells and isinstance(error, _OVERLOADED)
-        )
+        self._lane.give_back(overloaded=tells and isinstance(error, _OVERLOADED))
         self.serving = None
         if isinstance(error, ProviderError) and tells:
-            self._pipeline.health.failed(candidate.name, error)
-        else:
-            self._release_probe(candidate)
-
-    def _release_probe(self, candidate: Candidate) -> None:
-        if self._probes:
-            self._pipeline.health.released(candidate.name)
+            pipeline.health.failed(candidate.name, error)
+        elif self._probes:
+            pipeline.health.released(candidate.name)
 
     async def _read_on(self, answer: Streamed) -> None:
         """What is left to read when the client has all that it will get."""
         if answer.rest.done:
             answer.rest.unwatch()
             await answer.rest.read_out()
-        elif isinstance(self._interrupt.error, ClientHungUp):
+        elif isinstance(self._asker.interrupt.error, ClientHungUp):
             await self._drain(answer)
 
     async def _drain(self, answer: Streamed) -> None:
         """Read on without the client, for a provider that bills anyway, to learn the usage."""
         assert self.serving is not None, "an answer has a target"
-        settings = self.serving.provider.settings
-        if settings.on_hang_up == "abort":
+        if not self.serving.drains:
             return
         answer.rest.unwatch()
-        ends = asyncio.timeout(settings.drain_timeout)
+        ends = asyncio.timeout(self.serving.provider.settings.drain_timeout)
 
         def stop() -> None:
             if not ends.expired():
@@ -237,13 +211,12 @@ class OpenAttempt:
 
         try:
             async with ends:
-                with self._interrupt.hurries(stop):
+                with self._asker.interrupt.hurries(stop):
                     while await answer.rest.next():
                         pass
         except (TimeoutError, ProviderError):
             return  # what was counted so far stands
 
-    def _ended(self) -> None:
-        assert self.serving is not None, "an attempt has a target"
-        self._pipeline.queues.give_back(self.serving.provider, seconds=self._content_after)
-        self._record.attempts[-1].ended = self._pipeline.clock()
+    def _ended(self, now: float) -> None:
+        self._lane.give_back(seconds=self._content_after)
+        self._asker.record.attempts[-1].ended = now

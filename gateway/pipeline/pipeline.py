@@ -19,7 +19,7 @@ from ..contract.provider import Operation
 from ..health import Health
 from ..limits import Limiter, Plans
 from ..quarantine import Quarantine
-from ..queueing import Queues
+from ..queueing import Lane, Queues
 from ..routing import Candidate, Routes
 from ..telemetry.context import Contexts
 from ..telemetry.record import AttemptRecord, Observer, Record
@@ -77,13 +77,14 @@ class Pipeline:
     def record(self, operation: Operation, head: Head, client_request_id: str) -> Record:
         """The record of a new request, with its ids."""
         at = datetime.now(UTC)
+        # By position, here and below: names would cost half as much again.
         return Record(
-            request_id=ulid(int(at.timestamp() * 1000), self.chance.getrandbits(80)),
-            operation=operation,
-            at=at,
-            started=self.clock(),
-            client_request_id=client_request_id,
-            trace=self._contexts.trace_of(head),
+            ulid(int(at.timestamp() * 1000), self.chance.randbytes(16)),
+            operation,
+            at,
+            self.clock(),
+            client_request_id,
+            self._contexts.trace_of(head),
         )
 
     @cached_property
@@ -126,9 +127,9 @@ class Pipeline:
         if self._ledger_is_full():
             raise LedgerFull
 
-    def admit(self, candidate: Candidate) -> bool:
+    def admit(self, candidate: Candidate, lane: Lane) -> bool:
         """
-        Ask health, once a slot at the candidate's provider is taken; whether this request is its
+        Ask health, once a slot in its provider's lane is taken; whether this request is its
         target's probe.
 
         Raises:
@@ -136,18 +137,18 @@ class Pipeline:
                 back.
         """
         if not self.health.admits(candidate.name):
-            self.queues.give_back(candidate.provider)
+            lane.give_back()
             raise ProviderBusy("being probed")
         return self.health.probes(candidate.name)
 
     def attempt_record(self, record: Record, candidate: Candidate) -> AttemptRecord:
         """Begin the record of one more attempt."""
         attempt = AttemptRecord(
-            target=candidate.name,
-            provider=candidate.provider.name,
-            kind=candidate.provider.settings.kind,
-            model=candidate.target.model,
-            started=self.clock(),
+            candidate.name,
+            candidate.provider.name,
+            candidate.kind,
+            candidate.target.model,
+            self.clock(),
         )
         record.attempts.append(attempt)
         return attempt

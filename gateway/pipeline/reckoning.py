@@ -24,7 +24,7 @@ from ..limits import (
 )
 from ..pricing import Price, Prices
 from ..routing import ModelSettings
-from .attempt import Call
+from .call import Call
 
 LEAST_OUTPUT = 64
 """

@@ -27,12 +27,14 @@ from ..contract.head import Head
 from ..contract.provider import Operation
 from ..routing import Candidate, Route
 from .account import Account
-from .attempt import Answer, Call, Terms
+from .asker import Asker, Hints
+from .attempt import Answer
+from .call import Call
 from .failover import Failover, candidates, offering, soonest
 from .fallbacks import Fallbacks, told_of
 from .interrupt import Interrupt
 from .lineup import Lineup
-from .open_attempt import Asker, Hints, OpenAttempt
+from .open_attempt import OpenAttempt
 from .outcome import LEFT, conclude
 from .pipeline import Pipeline
 from .reckoning import Reckoning
@@ -40,6 +42,10 @@ from .reckoning import Reckoning
 
 class Request:
     """One request on its way. `record` is filled in as it goes along."""
+
+    account: Account | None = None
+    exposes_target = False
+    _attempt: OpenAttempt | None = None
 
     def __init__(
         self,
@@ -50,12 +56,9 @@ class Request:
     ) -> None:
         self.record = pipeline.record(operation, head, client_request_id)
         self.interrupt = Interrupt(pipeline.loop)
-        self.account: Account | None = None
-        self.exposes_target = False
         self._operation = operation
         self._pipeline = pipeline
         self._snapshot = pipeline.snapshot
-        self._attempt: OpenAttempt | None = None
 
     @property
     def serving(self) -> Candidate | None:
@@ -99,7 +102,7 @@ class Request:
         call = Call(self._operation, body, stream)
         route = self.route(caller, body["model"])
         fallbacks: Fallbacks | None = None
-        asker = Asker(self._pipeline, self.record, self.interrupt, hints, route.settings.total)
+        asker = Asker(self._pipeline, self.record, self.interrupt, hints, route.total)
         failure: NoHealthyUpstream | ProviderError | None = None
         try:
             while True:
@@ -144,33 +147,25 @@ class Request:
 
     def _serve_as(self, route: Route) -> None:
         self.record.model = route.model
-        self.exposes_target = route.settings.expose_target
+        self.exposes_target = route.exposes_target
 
     async def _answer_by(self, route: Route, caller: Caller, call: Call, asker: Asker) -> Answer:
         """Stations 3 to 7 with one model."""
-        lineup = Lineup(candidates(self._pipeline, route, call))
+        pipeline, snapshot = self._pipeline, self._snapshot
+        lineup = Lineup(candidates(pipeline, route, call))
         if lineup.first() is None:
             raise self._nobody(route, call)
-        case = self._pipeline.quarantine.case(caller.tenant, call.body)
-        account = await self._reserve(caller, route, call, lineup)  # one round trip for both
+        case = pipeline.quarantine.case(caller.tenant, call.body)
+        limits = snapshot.plans.limits_of(caller.levels, route.model)
+        reckoning = Reckoning(call, route.settings, limits, snapshot.tariff)
+        account = self.account or self._open_account(caller.tenant)
+        await account.open(reckoning, limits, lineup)  # one round trip, for the case too
         if case.is_suspect:
             await case.check()
-        terms = Terms(
-            self._pipeline.upstream,
-            asker.interrupt.task,
-            call,
-            asker.began,
-            asker.ends_at,
-            asker.now,
-            asker.hints.patience,
-            max_output=account.lowered_cap,
-            most=account.reckoning.most,
-        )
-        failover = Failover(asker, route, terms, account, case)
+        call.max_output, call.most = account.lowered_cap, reckoning.most
+        failover = Failover(asker, route, call, account, case)
         self._attempt = failover.attempt
-        answer = await failover.first_answer(lineup)
-        self.record.first_content = self._pipeline.clock()
-        return answer
+        return await failover.first_answer(lineup)
 
     def _nobody(self, route: Route, call: Call) -> NoHealthyUpstream | ProviderError:
         """Why no target is worth trying: an operator's account is to be mended, or they fail."""
@@ -185,16 +180,12 @@ class Request:
             retry_after=soonest(self._pipeline, route, call),
         )
 
-    async def _reserve(self, caller: Caller, route: Route, call: Call, lineup: Lineup) -> Account:
-        """Station 4: what the request may come to is taken from every limit, or nothing is."""
-        pipeline, snapshot = self._pipeline, self._snapshot
-        limits = snapshot.plans.limits_of(caller.levels, route.model)
-        reckoning = Reckoning(call, route.settings, limits, snapshot.tariff)
-        if self.account is None:
-            pipeline.check_ledger()
-            self.account = Account(pipeline.limiter, self.record, caller.tenant, self.interrupt)
-        await self.account.open(reckoning, limits, lineup)
-        return self.account
+    def _open_account(self, tenant: str) -> Account:
+        """Station 4: where what the request may come to is taken from every limit, or nothing."""
+        self._pipeline.check_ledger()
+        account = Account(self._pipeline.limiter, self.record, tenant, self.interrupt)
+        self.account = account
+        return account
 
     async def __aexit__(
         self,
@@ -205,8 +196,8 @@ class Request:
         ended = error
         self.interrupt.disarm()  # settling is not cut short
         try:
-            if self._attempt is not None:
-                await self._attempt.release(kind, error, traceback)
+            if self._attempt is not None and self._attempt.is_open:
+                await self._attempt.release(error)
         except ProviderError as renamed:  # a deadline that passed has named itself
             ended = renamed
         finally:

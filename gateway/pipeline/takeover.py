@@ -18,7 +18,9 @@ from ..contract.errors import GatewayError, ProviderError
 from ..pricing import ModelUnpriced
 from ..routing import Candidate
 from .account import Account
-from .attempt import Answer, Call, Streamed, Terms
+from .asker import Asker
+from .attempt import Answer, Streamed
+from .call import Call
 from .resume import Resumed
 from .retries import Retries
 
@@ -43,7 +45,7 @@ class Attempts(Protocol):
         """Whether that target has room for a retry; takes it."""
         ...
 
-    def ask(self, candidate: Candidate, terms: Terms) -> Awaitable[Answer]:
+    def ask(self, candidate: Candidate, call: Call) -> Awaitable[Answer]:
         """One attempt; the one that answers stays open."""
         ...
 
@@ -52,13 +54,14 @@ class Takeover:
     """Of one stream. Called when it breaks off, each time it does."""
 
     def __init__(
-        self, attempts: Attempts, account: Account, retries: Retries, terms: Terms
+        self, attempts: Attempts, account: Account, retries: Retries, asker: Asker, call: Call
     ) -> None:
-        """`terms` are those of the attempt that began the stream."""
+        """`call` is what the attempt that began the stream was asked."""
         self._attempts = attempts
         self._account = account
         self._retries = retries
-        self._terms = terms
+        self._asker = asker
+        self._call = call
 
     async def __call__(self, error: BaseException, said: Said) -> Resumed:
         """
@@ -71,7 +74,7 @@ class Takeover:
         lost = await self._attempts.lose(error)
         self._account.keep(said.tokens)
         for candidate in self._attempts.others():
-            if not self._retries.has_left or self._terms.now() >= self._terms.ends_at:
+            if not self._retries.has_left or self._asker.now() >= self._asker.ends_at:
                 break
             resumed = await self._rest_of(candidate, said)
             if resumed is not None:
@@ -80,22 +83,21 @@ class Takeover:
         raise lost
 
     async def _rest_of(self, candidate: Candidate, said: Said) -> Resumed | None:
-        terms, call = self._terms, self._terms.call
-        target = replace(
-            candidate.target, max_output=terms.max_output or candidate.target.max_output
-        )
+        asker, call = self._asker, self._call
+        cap = call.max_output or candidate.target.max_output
+        target = replace(candidate.target, max_output=cap)
         found = candidate.provider.resume(call.operation, call.body, target, said)
         if found is None or not self._attempts.may_retry(candidate):
             return None
-        terms = replace(
-            terms,
-            call=Call(call.operation, dict(found.body), stream=True),
-            began=terms.now(),
-            most=terms.most and max(1, terms.most - found.tokens),
+        asker.leaves_at = asker.now() + asker.hints.patience  # its silence begins now
+        rest = replace(
+            call,
+            body=dict(found.body),
+            most=call.most and max(1, call.most - found.tokens),
         )
         try:
             await self._account.afford(candidate.name)
-            answer = await self._attempts.ask(candidate, terms)
+            answer = await self._attempts.ask(candidate, rest)
         except (GatewayError, ModelUnpriced):
             return None
         except ProviderError as failure:

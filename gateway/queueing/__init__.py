@@ -6,7 +6,7 @@ in a queue of bounded size, from which tenants take turns, so that one that send
 as much as another waits a hundred times as long. What would wait too long is refused at once.
 """
 
-from .lane import LaneState
+from .lane import Lane, LaneState
 from .queues import Queues
 
-__all__ = ["Queues", "LaneState"]
+__all__ = ["Queues", "Lane", "LaneState"]

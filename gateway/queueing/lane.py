@@ -11,6 +11,7 @@ Hot: `take` and `give_back`, once an attempt. Only those who wait cost a future 
 """
 
 import asyncio
+from collections.abc import Callable
 from math import ceil
 from typing import NamedTuple
 
@@ -33,12 +34,14 @@ class LaneState(NamedTuple):
 
 
 class Lane:
-    """The slots of one provider. Instants are seconds of one steady clock."""
+    """The slots of one provider. `clock` is in seconds and steady."""
 
-    __slots__ = ("_adaptive", "_limit", "_pace", "_settings", "_turns", "taken")
+    __slots__ = ("_adaptive", "_clock", "_limit", "_pace", "_settings", "_turns", "taken")
 
-    def __init__(self, settings: ProviderSettings, now: float) -> None:
+    def __init__(self, settings: ProviderSettings, clock: Callable[[], float]) -> None:
+        now = clock()
         self.taken = 0
+        self._clock = clock
         self._settings = settings
         self._turns = Turns()
         self._pace = Pace(now)
@@ -55,8 +58,9 @@ class Lane:
         """Whether nobody is here."""
         return not self.taken and not self._turns
 
-    def configure(self, settings: ProviderSettings, now: float) -> None:
+    def configure(self, settings: ProviderSettings) -> None:
         """From now on these settings hold; whoever is here stays."""
+        now = self._clock()
         before, self._settings = self._settings, settings
         if self._limit is None:
             self._pace = Pace(now)  # nobody has measured it
@@ -70,25 +74,28 @@ class Lane:
         self._limit = self._limit_now()
         self._grant()
 
-    def take(self, now: float) -> bool:
-        """Take a slot if one is free."""
+    def take(self) -> bool:
+        """Take a slot if one is free, which it never is while somebody waits for it."""
         if self._limit is not None:
             if self.taken >= self._limit:
                 return False
-            self._pace.tick(self.taken, now)
+            self._pace.tick(self.taken, self._clock())
         self.taken += 1
         return True
 
-    async def wait(self, tenant: str, until: float, now: float) -> None:
+    async def wait(self, tenant: str, until: float) -> None:
         """
-        Take a slot when its turn has come. `until` is of the running loop's clock.
+        Take a slot when its turn has come, since none is free.
+
+        `until` is an instant of the running loop's clock. Cancelled or refused, it holds nothing.
 
         Raises:
-            ProviderBusy: the line is full, would take longer than there is time, or has done so.
+            ProviderBusy: there is no line, it is full, it would take too long or it has; its
+                `retry_after` tells from the measured pace when a repeat would get through.
         """
         loop = asyncio.get_running_loop()
         patience = min(until - loop.time(), self._settings.queue.wait)
-        self._pace.tick(self.taken, now)
+        self._pace.tick(self.taken, self._clock())
         self._make_room(tenant, patience)
         turn = loop.create_future()
         self._turns.join(tenant, turn)
@@ -105,11 +112,19 @@ class Lane:
         if not has_slot:
             raise self._busy(tenant)
 
-    def give_back(self, now: float, *, seconds: float | None, overloaded: bool) -> None:
-        """Free a slot; see `Queues.give_back`."""
-        if self._limit is not None:
-            self._pace.tick(self.taken, now)
-            self._pace.ended()
+    def give_back(self, *, seconds: float | None = None, overloaded: bool = False) -> None:
+        """
+        Free a slot that was taken.
+
+        `seconds` is the time to the first content, None where there was none. `overloaded` says
+        that the upstream had too much to do: it refused with 429 or 503, or let a deadline pass.
+        """
+        if self._limit is None:  # so that nobody waits
+            self.taken -= 1
+            return
+        now = self._clock()
+        self._pace.tick(self.taken, now)
+        self._pace.ended()
         if self._adaptive is not None:
             in_use = self.taken >= self._adaptive.limit
             self._adaptive.ended(Ended(seconds, overloaded, in_use), now)

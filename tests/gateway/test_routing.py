@@ -22,7 +22,6 @@ from gateway.routing import (
     Routes,
     TargetSettings,
     plan,
-    preferred_first,
 )
 from providers.huggingface import HuggingFace
 from providers.openai import OpenAI
@@ -63,7 +62,7 @@ def test_ordered_targets_are_tried_as_they_are_written(
 ) -> None:
     route = route_of(given_)
 
-    planned = plan(route, "chat", lambda name: name[0] not in down, Random(seed))
+    planned = plan(route, "chat", lambda name: name[0] not in down, every_up, Random(seed))
 
     assert names_of(planned) == "".join(
         each for each in "abcdefgh"[: len(given_)] if each not in down
@@ -78,7 +77,9 @@ def test_weighted_targets_are_all_tried_once_and_those_without_weight_last(
     up = [each for each in "abcdefgh"[: len(given_)] if each not in down]
     spare = [each for each in up if not given_["abcdefgh".index(each)]]
 
-    planned = names_of(plan(route, "chat", lambda name: name[0] not in down, Random(seed)))
+    planned = names_of(
+        plan(route, "chat", lambda name: name[0] not in down, every_up, Random(seed))
+    )
 
     assert sorted(planned) == up
     assert planned.endswith("".join(spare))
@@ -101,7 +102,7 @@ def test_the_share_of_a_target_is_its_weight(given_: list[int]) -> None:
     total = sum(given_)
 
     first = Counter(
-        names_of(plan(route, "chat", every_up, FirstDraw((step + 0.5) / total)))[0]
+        names_of(plan(route, "chat", every_up, every_up, FirstDraw((step + 0.5) / total)))[0]
         for step in range(total)
     )
 
@@ -112,7 +113,7 @@ def test_the_share_of_a_target_is_its_weight(given_: list[int]) -> None:
 def test_a_spare_is_not_drawn_by_the_lowest_of_draws() -> None:
     route = route_of([0, 3], strategy="weighted")
 
-    assert names_of(plan(route, "chat", every_up, FirstDraw(0.0))) == "ba"
+    assert names_of(plan(route, "chat", every_up, every_up, FirstDraw(0.0))) == "ba"
 
 
 def chance_of(order: tuple[int, ...], given_: list[int]) -> float:
@@ -125,7 +126,9 @@ def test_what_a_failed_target_leaves_goes_to_the_others_by_weight_too() -> None:
     route = route_of(given_, strategy="weighted")
     chance = Random(3)
 
-    drawn = Counter(names_of(plan(route, "chat", every_up, chance)) for _ in range(rounds))
+    drawn = Counter(
+        names_of(plan(route, "chat", every_up, every_up, chance)) for _ in range(rounds)
+    )
 
     for order in permutations(range(3)):
         expected = chance_of(order, given_) * rounds
@@ -139,8 +142,8 @@ def test_a_single_target_is_not_drawn_for() -> None:
             raise AssertionError
 
     route = route_of([1], strategy="weighted")
-    assert names_of(plan(route, "chat", every_up, Untouched())) == "a"
-    assert list(plan(route, "chat", lambda _: False, Untouched())) == []
+    assert names_of(plan(route, "chat", every_up, every_up, Untouched())) == "a"
+    assert list(plan(route, "chat", lambda _: False, every_up, Untouched())) == []
 
 
 @given(st.integers(1, 100), st.sampled_from(["ordered", "weighted"]), st.integers())
@@ -156,7 +159,7 @@ def test_while_the_first_target_answers_no_other_is_looked_at(
         asked.append(name)
         return True
 
-    planned = preferred_first(plan(route, "chat", is_up, Random(seed)), every_up)
+    planned = plan(route, "chat", is_up, every_up, Random(seed))
 
     assert next(planned).name == asked[0]
     assert len(asked) == 1
@@ -170,7 +173,7 @@ def test_only_targets_that_speak_the_operation_are_tried(operation: Operation, n
     targets = [{"provider": each, "model": "org/m"} for each in providers]
     (route,) = Routes({"m": ModelSettings.model_validate({"targets": targets})}, providers)
 
-    assert names_of(plan(route, operation, every_up, Random(1))) == names
+    assert names_of(plan(route, operation, every_up, every_up, Random(1))) == names
     assert route.offering(operation)
 
 
@@ -236,9 +239,9 @@ def test_a_setting_that_makes_no_sense_is_refused(settings: Any, wrong: dict[str
 def test_targets_that_health_would_rather_not_ask_come_last_and_are_still_asked(
     given_: list[int], limping: set[str]
 ) -> None:
-    planned = list(route_of(given_).candidates)
-    well = [each for each in planned if each.name[0] not in limping]
+    route = route_of(given_)
+    well = [each for each in route.candidates if each.name[0] not in limping]
 
-    ordered = preferred_first(planned, lambda name: name[0] not in limping)
+    planned = plan(route, "chat", every_up, lambda name: name[0] not in limping, Random(1))
 
-    assert list(ordered) == well + [each for each in planned if each not in well]
+    assert list(planned) == well + [each for each in route.candidates if each not in well]

@@ -11,7 +11,7 @@ from gateway.contract.errors import InvalidRequest
 from gateway.contract.provider import Operation, Usage
 from gateway.limits import MARGIN, Amounts, Limit, input_bound, prompt_tokens
 from gateway.limits.model import Calendar, Sliding
-from gateway.pipeline.attempt import Call
+from gateway.pipeline.call import Call
 from gateway.pipeline.reckoning import LEAST_OUTPUT, Reckoning, Tariff
 from gateway.pricing import ModelUnpriced, Price, Prices, Rates
 from gateway.routing import ModelSettings

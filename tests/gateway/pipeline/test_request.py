@@ -353,9 +353,10 @@ async def test_a_target_whose_plan_was_made_before_its_probe_began_is_busy() -> 
     assert bench.health.admits("a/m")  # as another request would that planned at the same time
 
     (candidate, *_) = bench.pipeline.snapshot.routes.find("chat").candidates  # type: ignore[union-attr]
-    assert bench.pipeline.queues.try_take(candidate.provider)
+    lane = bench.pipeline.queues.lane(candidate.provider)
+    assert lane.take()
     with pytest.raises(ProviderError, match="being probed"):
-        bench.pipeline.admit(candidate)
+        bench.pipeline.admit(candidate, lane)
 
     assert bench.pipeline.queues.taken() == 0
 

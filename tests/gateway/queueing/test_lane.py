@@ -59,7 +59,7 @@ class Visitors(RuleBasedStateMachine):
     def begin(self, limit: int, size: int, *, adaptive: bool) -> None:
         self.adaptive = adaptive
         self.size = size
-        self.lane = Lane(provider(limit, size, adaptive=adaptive), self.loop.time())
+        self.lane = Lane(provider(limit, size, adaptive=adaptive), self.loop.time)
 
     @rule(tenant=tenants, patience=st.sampled_from([0.0, 3.0, 100.0]))
     def come(self, tenant: str, patience: float) -> None:
@@ -73,7 +73,7 @@ class Visitors(RuleBasedStateMachine):
         inside = [visit for visit in self.visits if visit.entered]
         if inside:
             self.visits.remove(inside[which % len(inside)])
-            self.lane.give_back(self.loop.time(), seconds=seconds, overloaded=over)
+            self.lane.give_back(seconds=seconds, overloaded=over)
 
     @rule(which=st.integers(0, 99))
     def hang_up(self, which: int) -> None:
@@ -87,7 +87,7 @@ class Visitors(RuleBasedStateMachine):
     def reload(self, limit: int | None, size: int) -> None:
         self.size = max(self.size, size)
         settings = provider(limit, size, adaptive=self.adaptive)
-        self.lane.configure(settings, self.loop.time())
+        self.lane.configure(settings)
 
     @rule()
     def let_run(self) -> None:
@@ -143,10 +143,10 @@ class Visitors(RuleBasedStateMachine):
         try:
             taken = self.lane.state.in_flight
             limit = self.lane.state.limit
-            if self.lane.take(self.loop.time()):
+            if self.lane.take():
                 assert limit is None or taken < limit
             else:
-                await self.lane.wait(visit.tenant, until, self.loop.time())
+                await self.lane.wait(visit.tenant, until)
             visit.entered = True
         except ProviderBusy as busy:
             self.waits_told.append(busy.retry_after)
@@ -167,19 +167,13 @@ TestWhateverHappensNoSlotAndNoTurnIsLost = Visitors.TestCase
 
 
 async def held(lane: Lane, tenant: str = "a", *, patience: float = 1e3) -> None:
-    now = asyncio.get_running_loop().time()
-    if not lane.take(now):
-        await lane.wait(tenant, now + patience, now)
+    if not lane.take():
+        await lane.wait(tenant, asyncio.get_running_loop().time() + patience)
 
 
 def lane_of(limit: int | None, size: int, *, adaptive: bool = False) -> Lane:
     settings = provider(limit, size, adaptive=adaptive)
-    return Lane(settings, asyncio.get_running_loop().time())
-
-
-def give_back(lane: Lane, *, seconds: float | None = None, overloaded: bool = False) -> None:
-    now = asyncio.get_running_loop().time()
-    lane.give_back(now, seconds=seconds, overloaded=overloaded)
+    return Lane(settings, asyncio.get_running_loop().time)
 
 
 async def waiting(
@@ -216,7 +210,7 @@ async def test_a_slot_goes_to_the_tenant_whose_turn_it_is() -> None:
         noisy, again, other = await waiting(group, lane, "aab")
         ended = []
         for task in (noisy, other, again):
-            give_back(lane)
+            lane.give_back()
             await task
             ended.append(sum(each.done() for each in (noisy, again, other)))
 
@@ -235,7 +229,7 @@ async def test_a_full_line_refuses_those_who_hold_their_share_of_it() -> None:
     await ends_busy(tasks.pop(2))
     await ends_busy(loop.create_task(held(lane, "b")))
     for _ in tasks:
-        give_back(lane)
+        lane.give_back()
     await asyncio.gather(*tasks)
 
     assert newest.retry_after is not None
@@ -277,7 +271,7 @@ async def served(lane: Lane, seconds: float, requests: int) -> None:
         await held(lane)
     for _ in range(20):
         await asyncio.sleep(seconds / requests)
-        give_back(lane)
+        lane.give_back()
         await held(lane)
 
 
@@ -296,7 +290,7 @@ async def test_what_would_wait_too_long_is_refused_before_it_has_waited() -> Non
         assert 10 <= busy.retry_after <= 13  # six turns of 1.9 s each
         for _ in tasks:
             await asyncio.sleep(1.9)
-            give_back(lane)
+            lane.give_back()
 
 
 async def test_a_tenant_alone_does_not_lengthen_the_wait_of_another() -> None:
@@ -308,7 +302,7 @@ async def test_a_tenant_alone_does_not_lengthen_the_wait_of_another() -> None:
         assert not any(task.done() for task in tasks)
         for _ in tasks:
             await asyncio.sleep(1.9)
-            give_back(lane)
+            lane.give_back()
 
 
 async def test_a_slot_that_came_to_one_who_has_just_left_is_the_next_ones() -> None:
@@ -316,7 +310,7 @@ async def test_a_slot_that_came_to_one_who_has_just_left_is_the_next_ones() -> N
     await held(lane)
     async with asyncio.TaskGroup() as group:
         first, second = await waiting(group, lane, "ab")
-        give_back(lane)
+        lane.give_back()
         first.cancel()
         await second
 
@@ -329,10 +323,10 @@ async def test_a_higher_limit_lets_those_in_who_wait() -> None:
     await held(lane)
     async with asyncio.TaskGroup() as group:
         tasks = await waiting(group, lane, "abc")
-        lane.configure(provider(3, 4), 0)
+        lane.configure(provider(3, 4))
         await asyncio.sleep(0)
         assert sum(task.done() for task in tasks) == 2
-        lane.configure(provider(None, 0), 0)
+        lane.configure(provider(None, 0))
 
     assert lane.state == (4, 0, None)
 
@@ -341,14 +335,14 @@ async def test_a_lower_limit_takes_no_slot_from_anybody() -> None:
     lane = lane_of(3, size=4)
     for _ in range(3):
         await held(lane)
-    lane.configure(provider(1, 4), 0)
+    lane.configure(provider(1, 4))
     async with asyncio.TaskGroup() as group:
         (task,) = await waiting(group, lane, "a")
         for _ in range(2):
-            give_back(lane)
+            lane.give_back()
             await asyncio.sleep(0)
             assert not task.done()
-        give_back(lane)
+        lane.give_back()
 
     assert lane.state == (1, 0, 1)
 
@@ -361,7 +355,7 @@ async def test_a_limit_that_grows_by_itself_lets_in_who_waits() -> None:
         tasks = await waiting(group, lane, "aaaaaa")
         while not all(task.done() for task in tasks):
             await asyncio.sleep(0.1)
-            give_back(lane, seconds=0.1)
+            lane.give_back(seconds=0.1)
 
     assert lane.state.limit is not None
     assert lane.state.limit > 2
@@ -372,11 +366,11 @@ async def test_a_limit_that_has_found_itself_outlives_a_reload() -> None:
     for _ in range(2):
         await held(lane)
     for _ in range(9):
-        give_back(lane, seconds=0.1)
+        lane.give_back(seconds=0.1)
         await held(lane)
     grown = lane.state.limit
 
-    lane.configure(provider(5, 9, adaptive=True), 0)
+    lane.configure(provider(5, 9, adaptive=True))
 
     assert grown is not None
     assert grown > 2
@@ -390,7 +384,7 @@ async def test_where_more_tenants_come_than_there_are_places_the_first_stay() ->
         first = await waiting(group, lane, "ab")
         await ends_busy(asyncio.get_running_loop().create_task(held(lane, "c")))
         for _ in first:
-            give_back(lane)
+            lane.give_back()
 
     assert lane.state == (1, 0, 1)
 
@@ -399,8 +393,8 @@ async def test_what_was_never_measured_refuses_nobody() -> None:
     lane = lane_of(None, size=0)
     await held(lane)
     await asyncio.sleep(300)
-    lane.configure(provider(1, 4), asyncio.get_running_loop().time())
+    lane.configure(provider(1, 4))
     async with asyncio.TaskGroup() as group:
         (task,) = await waiting(group, lane, "a")
         assert not task.done()
-        give_back(lane)
+        lane.give_back()

@@ -28,7 +28,7 @@ A, B = provider("a"), provider("b", None)
 async def test_each_provider_has_slots_of_its_own() -> None:
     queues = Queues(clock=now)
 
-    taken = [queues.try_take(each) for each in (A, A, B, B)]
+    taken = [queues.lane(each).take() for each in (A, A, B, B)]
 
     assert taken == [True, False, True, True]
     assert (queues.taken(), queues.waiting()) == (3, 0)
@@ -38,23 +38,23 @@ async def test_each_provider_has_slots_of_its_own() -> None:
 async def test_what_is_given_back_can_be_taken() -> None:
     queues = Queues(clock=now)
     for _ in range(3):
-        await queues.take(A, "acme", until=now() + 1)
-        queues.give_back(A)
+        assert queues.lane(A).take()
+        queues.lane(A).give_back()
 
     assert queues.taken() == 0
 
 
 async def test_whoever_waits_is_not_overtaken() -> None:
     a, queues = provider("a", size=4), Queues(clock=now)
-    queues.try_take(a)
+    queues.lane(a).take()
     async with asyncio.TaskGroup() as group:
-        waits = group.create_task(queues.take(a, "acme", until=now() + 9))
+        waits = group.create_task(queues.lane(a).wait("acme", now() + 9))
         await asyncio.sleep(1)
         assert queues.waiting() == 1
 
-        queues.give_back(a)
+        queues.lane(a).give_back()
 
-        assert not queues.try_take(a)
+        assert not queues.lane(a).take()
         await waits
     assert (queues.taken(), queues.waiting()) == (1, 0)
 
@@ -62,25 +62,25 @@ async def test_whoever_waits_is_not_overtaken() -> None:
 async def test_a_reload_keeps_count_of_what_is_in_flight() -> None:
     queues = Queues(clock=now)
     queues.configure([provider("a", 2), B])
-    queues.try_take(A)
-    queues.try_take(A)
+    queues.lane(A).take()
+    queues.lane(A).take()
 
     queues.configure([provider("a", 3), B])
 
-    assert [queues.try_take(A), queues.try_take(A)] == [True, False]
+    assert [queues.lane(A).take(), queues.lane(A).take()] == [True, False]
     for _ in range(3):
-        queues.give_back(A)  # the snapshot of old
+        queues.lane(A).give_back()  # the snapshot of old
     assert queues.taken() == 0
 
 
 async def test_a_provider_that_is_gone_is_forgotten_when_nobody_is_there() -> None:
     queues = Queues(clock=now)
     queues.configure([A, B])
-    queues.try_take(A)
+    queues.lane(A).take()
 
     queues.configure([B])
     assert set(queues.states()) == {"a", "b"}
-    queues.give_back(A)
+    queues.lane(A).give_back()
     queues.configure([B])
 
     assert set(queues.states()) == {"b"}
@@ -89,9 +89,9 @@ async def test_a_provider_that_is_gone_is_forgotten_when_nobody_is_there() -> No
 async def test_overload_reaches_the_limit_that_finds_itself() -> None:
     settings = {"kind": "vllm", "base_url": "http://a.test", "adaptive": {"start": 10}}
     adaptive, queues = VLLM("a", VLLMSettings.model_validate(settings)), Queues(clock=now)
-    queues.try_take(adaptive)
+    queues.lane(adaptive).take()
 
-    queues.give_back(adaptive, overloaded=True)
+    queues.lane(adaptive).give_back(overloaded=True)
 
     assert queues.states()["a"].limit == 9
 
@@ -116,14 +116,15 @@ class Traffic:
             group.create_task(self._request(tenant))
 
     async def _request(self, tenant: str) -> None:
-        began = now()
+        began, lane = now(), self.queues.lane(self.provider)
         try:
-            await self.queues.take(self.provider, tenant, until=began + 600)
+            if not lane.take():
+                await lane.wait(tenant, began + 600)
         except ProviderBusy:
             assert tenant == "noisy", "only who fills the line is refused"
             return
         await asyncio.sleep(self.chance.uniform(0.5, 1.5))
-        self.queues.give_back(self.provider)
+        lane.give_back()
         self.took.setdefault(tenant, []).append(now() - began)
 
     def slowest(self) -> float:
@@ -147,10 +148,10 @@ async def test_one_tenant_at_100_times_the_rate_leaves_the_others_within_1_2_of_
 @pytest.mark.parametrize("size", [0, 3])
 async def test_memory_is_bounded_whoever_comes(size: int) -> None:
     a, queues = provider("a", size=size), Queues(clock=now)
-    queues.try_take(a)
+    queues.lane(a).take()
     loop = asyncio.get_running_loop()
     tasks = [
-        loop.create_task(queues.take(a, f"t{number}", until=now() + 5)) for number in range(500)
+        loop.create_task(queues.lane(a).wait(f"t{number}", now() + 5)) for number in range(500)
     ]
     await asyncio.sleep(0)
 
