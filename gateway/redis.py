@@ -6,29 +6,32 @@ in one flight. A flight that is not answered within the deadline is given up tog
 connection, so a late reply can never be taken for another's, and whoever was waiting behind it is
 told at once. Whether a script that was not answered has run is unknown: scripts are written so
 that undoing or repeating them is safe.
+
+Hot: a flight has neither a task nor a timeout block of its own. It leaves from a callback, and its
+replies are handed out as they are read from the socket.
 """
 
 import asyncio
-from asyncio import Future
+from asyncio import AbstractEventLoop, Future, StreamWriter
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha1
 from types import TracebackType
 from typing import Any, Self
 
-from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from hiredis import Reader, pack_command
+from redis.asyncio.connection import AbstractConnection, ConnectionPool, DefaultParser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
 from redis.exceptions import (
+    InvalidResponse,
     NoScriptError,
     ReadOnlyError,
     RedisError,
-    ResponseError,
 )
 from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
@@ -42,34 +45,109 @@ Commands in one flight; further ones take the next. So few are answered well wit
 
 Argument = str | int | bytes
 
+_INCOMPLETE = object()
+"""What a reader says that has not got the whole of the next reply."""
 
-@dataclass(frozen=True, slots=True)
+
+def packed(values: Sequence[Argument]) -> bytes:
+    """A part of a command, as it is sent."""
+    # In C: the library's own packing costs more than all else of a call. Its types allow for one
+    # argument only.
+    command: bytes = pack_command(tuple(values))  # type: ignore[arg-type]
+    return command[command.index(b"\n") + 1 :]  # it begins with how many there are
+
+
 class Script:
-    """A Lua script and the name under which a server remembers it."""
+    """A Lua script: how it is called by the name under which a server remembers it, and whole."""
 
-    text: str
-    sha: str = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, text: str) -> None:
+        self.text = text
         # Redis's own choice of digest; nothing secret.
-        digest = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-        object.__setattr__(self, "sha", digest)
+        self.sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self.by_name = packed(("EVALSHA", self.sha))
+        self.whole = packed(("EVAL", text))
 
 
-@dataclass(slots=True, eq=False)
 class _Call:
-    command: tuple[Argument, ...]
-    answer: Future[Any]
-    script: Script | None
-    within: float
+    """A command on its way. `parts` are what follows a script, or all where there is none."""
 
-    def resolve(self, reply: object) -> None:
-        if self.answer.done():  # its caller was cancelled
-            return
-        if isinstance(reply, Exception):
-            self.answer.set_exception(reply)
-        else:
-            self.answer.set_result(reply)
+    __slots__ = ("answer", "count", "parts", "script", "within")
+
+    def __init__(
+        self,
+        parts: bytes,
+        count: int,
+        answer: Future[Any],
+        within: float,
+        script: Script | None = None,
+    ) -> None:
+        self.parts = parts
+        self.count = count
+        self.answer = answer
+        self.within = within
+        self.script = script
+
+    def command(self) -> bytes:
+        """By the script's name."""
+        script = self.script
+        if script is None:
+            return b"*%d\r\n%b" % (self.count, self.parts)
+        return b"*%d\r\n%b%b" % (self.count + 2, script.by_name, self.parts)
+
+    def anew(self) -> bytes:
+        """With the script's text, which the server does not know: nothing of it has run."""
+        script, self.script = self.script, None  # it is not forgotten twice
+        assert script is not None, "only a script can be forgotten"
+        return b"*%d\r\n%b%b" % (self.count + 2, script.whole, self.parts)
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():  # its caller was cancelled
+            self.answer.set_exception(error)
+
+
+class _Line(asyncio.Protocol):
+    """
+    A connection. `heard` gets its replies in their order; `ended` is called when it is of no more
+    use, unless it was dropped before.
+    """
+
+    def __init__(
+        self,
+        writer: StreamWriter,
+        heard: Callable[[Any], None],
+        ended: Callable[[RedisError], None],
+    ) -> None:
+        self._writer = writer  # which would close the transport if it were let go
+        self._heard = heard
+        self._ended = ended
+        self._is_dropped = False
+        self._reader = Reader(
+            protocolError=InvalidResponse,
+            replyError=DefaultParser.parse_error,
+            notEnoughData=_INCOMPLETE,
+        )
+        writer.transport.set_protocol(self)
+        self.send = writer.transport.write
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the transport."""
+        reader = self._reader
+        reader.feed(data)
+        try:
+            while not self._is_dropped and (reply := reader.gets()) is not _INCOMPLETE:
+                self._heard(reply)
+        except RedisError as error:  # these were no replies
+            self._ended(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the transport."""
+        if not self._is_dropped:
+            self._ended(RedisConnectionError(str(exc or "closed by the server")))
+
+    def drop(self) -> None:
+        """Close it, and hear nothing of it any more."""
+        self._is_dropped = True
+        self._writer.transport.abort()
 
 
 class Redis:
@@ -85,9 +163,17 @@ class Redis:
         self.connections = 0
         self._make = connection
         self._deadline = deadline
-        self._connection: AbstractConnection | None = None
+        self._loop: AbstractEventLoop | None = None
+        self._line: _Line | None = None
+        self._connecting: asyncio.Task[None] | None = None
         self._waiting: list[_Call] = []
-        self._flights: asyncio.Task[None] | None = None
+        self._flight: deque[_Call] = deque()
+        """What has been sent, or will be as soon as there is a connection; oldest first."""
+        self._forgotten: list[_Call] = []
+        """Of the flight, calls whose script the server does not know."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_busy = False
+        self._is_stale = False
         self._closed = False
 
     def run(
@@ -99,8 +185,12 @@ class Redis:
         Awaiting it raises `redis.exceptions.RedisError`: ResponseError where the server refused,
         otherwise the script may or may not have run. Cancelling the wait does not recall it.
         """
-        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
-        return self._take(command, script, self._deadline)
+        values = (len(keys), *keys, *args)
+        return self.run_packed(script, packed(values), len(values))
+
+    def run_packed(self, script: Script, parts: bytes, count: int) -> Future[Any]:
+        """Run a script, as `run` does, on so many values: the number of keys, keys, arguments."""
+        return self._take(parts, count, self._deadline, script)
 
     async def ping(self, *, within: float) -> None:
         """
@@ -109,7 +199,7 @@ class Redis:
         Raises:
             RedisError: it was not reached.
         """
-        await self._take(("PING",), None, within)
+        await self._take(packed(("PING",)), 1, within)
 
     async def info(self, section: str, *, within: float | None = None) -> dict[str, str]:
         """
@@ -118,17 +208,17 @@ class Redis:
         Raises:
             RedisError: it did not answer, or this user may not ask.
         """
-        told: bytes = await self._take(("INFO", section), None, within or self._deadline)
+        told: bytes = await self._take(packed(("INFO", section)), 2, within or self._deadline)
         lines = told.decode(errors="replace").splitlines()
         return {name: value for name, _, value in (line.partition(":") for line in lines)}
 
     async def aclose(self) -> None:
         """Give up what is under way and close. Running anything afterwards fails."""
         self._closed = True
-        if self._flights is not None:
-            self._flights.cancel()
-            await asyncio.gather(self._flights, return_exceptions=True)
-        await self._abandon(self._waiting, RedisConnectionError("closed"))
+        connecting = self._connecting
+        self._lose(RedisConnectionError("closed"))
+        if connecting is not None:
+            await asyncio.gather(connecting, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
         return self
@@ -142,96 +232,116 @@ class Redis:
         await self.aclose()
 
     def _take(
-        self, command: tuple[Argument, ...], script: Script | None, within: float
+        self, parts: bytes, count: int, within: float, script: Script | None = None
     ) -> Future[Any]:
-        loop = asyncio.get_running_loop()
-        call = _Call(command, loop.create_future(), script, within)
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        answer: Future[Any] = loop.create_future()
+        call = _Call(parts, count, answer, within, script)
         if self._closed:
-            call.resolve(RedisConnectionError("closed"))
-            return call.answer
+            call.fail(RedisConnectionError("closed"))
+            return answer
         self._waiting.append(call)
-        if self._flights is None:
-            # It starts after every task that is ready now, so that their calls share a flight.
-            self._flights = loop.create_task(self._fly())
-        return call.answer
+        if not self._is_busy:
+            self._is_busy = True
+            # It leaves after every task that is ready now, so that their calls share a flight.
+            loop.call_soon(self._depart)
+        return answer
 
-    async def _fly(self) -> None:
-        try:
-            while self._waiting:
-                calls, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                await self._send(calls)
-        finally:
-            self._flights = None
+    def _depart(self) -> None:
+        """Send what waits, if anything does."""
+        calls, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+        self._is_busy = bool(calls)
+        if not calls:
+            return
+        assert self._loop is not None, "known since the first call"
+        self._flight.extend(calls)
+        within = max([call.within for call in calls])
+        self._timer = self._loop.call_later(within, self._give_up)
+        if self._line is None:
+            self._connecting = self._loop.create_task(self._connect())
+        else:
+            self._send(self._line)
 
-    async def _send(self, calls: list[_Call]) -> None:
-        lost: RedisError | None = RedisConnectionError("given up")
-        try:
-            async with asyncio.timeout(max(call.within for call in calls)):
-                await self._exchange(calls)
-            lost = None
-        except TimeoutError:
-            lost = RedisTimeoutError("no answer within the deadline")
-        except (RedisError, OSError) as error:
-            lost = RedisConnectionError(str(error))
-        finally:
-            if lost is not None:
-                behind, self._waiting = self._waiting, []
-                await self._abandon(calls + behind, lost)
-
-    async def _exchange(self, calls: list[_Call]) -> None:
-        connection = await self._connected()
-        forgotten = await self._round_trip(connection, calls, [call.command for call in calls])
-        if forgotten:  # nothing of them has run
-            again = [_whole(call) for call in forgotten]
-            await self._round_trip(connection, forgotten, again, resend=False)
-
-    async def _round_trip(
-        self,
-        connection: AbstractConnection,
-        calls: list[_Call],
-        commands: list[tuple[Argument, ...]],
-        *,
-        resend: bool = True,
-    ) -> list[_Call]:
-        """Send commands, resolve their calls; return the calls whose script is not known."""
+    def _send(self, line: _Line) -> None:
         self.round_trips += 1
-        forgotten, stale = [], False
-        # Packed in C: the library's own packing costs more than all else of a call.
-        # Its types allow for one argument only.
-        packed = b"".join([pack_command(command) for command in commands])  # type: ignore[arg-type]
-        await connection.send_packed_command(packed, check_health=False)
-        for call in calls:
-            reply: object
-            try:
-                reply = await connection.read_response(disconnect_on_error=False)
-            except ResponseError as refused:
-                if resend and isinstance(refused, NoScriptError):
-                    forgotten.append(call)
-                    continue
-                stale = stale or isinstance(refused, ReadOnlyError)
-                reply = refused
-            call.resolve(reply)
-        if stale:  # a failover has made this server a replica
-            await self._disconnect()
-        return forgotten
+        line.send(b"".join([call.command() for call in self._flight]))
 
-    async def _connected(self) -> AbstractConnection:
-        if self._connection is None:
-            self._connection = self._make()
-        if not self._connection.is_connected:
-            await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
-            self.connections += 1
-        return self._connection
+    async def _connect(self) -> None:
+        """For the flight that waits for it; cancelled when that is given up."""
+        try:
+            writer = await _connected(self._make())
+        except (RedisError, OSError) as error:
+            self._connecting = None
+            self._lose(RedisConnectionError(str(error)))
+            return
+        self._connecting = None
+        self.connections += 1
+        self._line = _Line(writer, self._heard, self._ended)
+        self._send(self._line)
 
-    async def _abandon(self, calls: list[_Call], error: RedisError) -> None:
-        for call in calls:
-            call.resolve(error)
-        await self._disconnect()
+    def _heard(self, reply: object) -> None:
+        flight = self._flight
+        if isinstance(reply, RedisConnectionError):  # say, a server that is still loading its data
+            self._lose(RedisConnectionError(str(reply)))
+            return
+        call = flight.popleft()
+        if isinstance(reply, NoScriptError) and call.script is not None:
+            self._forgotten.append(call)
+        elif isinstance(reply, Exception):
+            self._is_stale = self._is_stale or isinstance(reply, ReadOnlyError)
+            call.fail(reply)
+        elif not call.answer.done():  # its caller was cancelled
+            call.answer.set_result(reply)
+        if not flight:
+            self._landed()
 
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+    def _landed(self) -> None:
+        """All have been answered: what the server did not know goes once more, then the next."""
+        assert self._timer is not None, "a flight has a deadline"
+        assert self._line is not None, "it came by it"
+        if self._forgotten:
+            self._flight.extend(self._forgotten)
+            self.round_trips += 1
+            self._line.send(b"".join([call.anew() for call in self._forgotten]))
+            self._forgotten.clear()
+            return
+        self._timer.cancel()
+        if self._is_stale:  # a failover has made this server a replica
+            self._disconnect()
+        self._depart()
+
+    def _give_up(self) -> None:
+        self._lose(RedisTimeoutError("no answer within the deadline"))
+
+    def _ended(self, error: RedisError) -> None:
+        """The connection has; where nothing is on its way nobody need know."""
+        if self._flight:
+            self._lose(RedisConnectionError(str(error)))
+        else:
+            self._disconnect()
+
+    def _lose(self, error: RedisError) -> None:
+        """Give up the connection with the flight and all who wait behind it."""
+        lost = [*self._forgotten, *self._flight, *self._waiting]
+        self._forgotten.clear()
+        self._flight.clear()
+        self._waiting.clear()
+        self._is_busy = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        self._disconnect()
+        for call in lost:
+            call.fail(error)
+
+    def _disconnect(self) -> None:
+        line, self._line, self._is_stale = self._line, None, False
+        if line is not None:
+            line.drop()
 
 
 def open_redis(url: str, *, deadline: float = 0.05) -> Redis:
@@ -254,6 +364,16 @@ def open_redis(url: str, *, deadline: float = 0.05) -> Redis:
     return Redis(partial(pool.connection_class, **pool.connection_kwargs), deadline=deadline)
 
 
-def _whole(call: _Call) -> tuple[Argument, ...]:
-    assert call.script is not None
-    return ("EVAL", call.script.text, *call.command[2:])
+async def _connected(connection: AbstractConnection) -> StreamWriter:
+    """
+    Connect as redis-py does, encrypted and signed in where the address says so. Its way to the
+    server is ours then, as it has no way of its own to read many replies at once.
+    """
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    writer, connection._writer = connection._writer, None  # noqa: SLF001 - no public way to it
+    assert writer is not None, "it is connected"
+    return writer

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 import redis.exceptions
@@ -222,3 +223,56 @@ def test_it_works_on_uvloop(shared_server: RedisServer) -> None:
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="redis://"):
         open_redis("http://127.0.0.1")
+
+
+@asynccontextmanager
+async def answering(*answers: bytes) -> AsyncIterator[int]:
+    """The port of a server that answers what it reads first, and so on; then it is silent."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await reader.read(65_536)
+            writer.write(answer)
+        while await reader.read(65_536):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_connection_that_ends_while_nothing_is_on_its_way_is_nobodys_failure(
+    server: RedisServer,
+) -> None:
+    async with open_redis(server.url, deadline=5) as client:
+        await client.run(ECHO, (), (1,))
+        server.kill()
+        server.start()
+        await asyncio.sleep(0.05)  # it is heard of
+
+        assert await client.run(ECHO, (), (2,)) == [b"2", 0]
+        assert client.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 400 Bad Request\r\n", b"-LOADING its data\r\n", b"+PONG\r\n*2\r\n!\r\n"]
+)
+async def test_a_server_that_does_not_serve_is_a_connection_that_failed(answer: bytes) -> None:
+    async with answering(answer) as port, open_redis(f"redis://127.0.0.1:{port}") as client:
+        pings = [asyncio.create_task(client.ping(within=5)) for _ in range(2)]
+        answers = await asyncio.gather(*pings, return_exceptions=True)
+
+    assert isinstance(answers[1], redis.exceptions.ConnectionError)
+
+
+async def test_a_server_that_never_lets_one_in_is_given_up_at_the_deadline() -> None:
+    async with answering() as port:
+        async with open_redis(f"redis://127.0.0.1:{port}/1", deadline=0.05) as client:
+            with pytest.raises(redis.exceptions.TimeoutError):
+                await client.run(ECHO, (), (1,))
+            closing = client.run(ECHO, (), (2,))
+            await asyncio.sleep(0)  # it waits for a connection
+
+        with pytest.raises(redis.exceptions.ConnectionError):
+            await closing
