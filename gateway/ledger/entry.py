@@ -11,22 +11,25 @@ Hot: `note_of` and `entry_of` run once a request and never raise.
 """
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from ..store.ledger_rows import ATTEMPT_COLUMNS, COLUMNS, MAX_COST, MAX_MS, MAX_TOKENS, Row
-from ..telemetry.record import AttemptRecord, Record
+from ..telemetry.record import Record
 
 LOST = "gateway_lost"
 """The error of a provisional row: nobody knows how its request ended."""
 
-_SIZE, _ATTEMPT_SIZE = 768, 256
+_SIZE, _ATTEMPT_SIZE = 832, 256
 """Bytes of memory that an entry takes, and one of its attempts, beside their texts."""
 
 _TOKEN_BITS, _COST_BITS = MAX_TOKENS.bit_length() - 1, MAX_COST.bit_length()
+_MS_BITS = MAX_MS.bit_length()
+_MOST = {"cost": MAX_COST, "duration_ms": MAX_MS, "first_content_ms": MAX_MS}
+"""By columns; what is in none of these is no more than `MAX_TOKENS`."""
 
 _row = TypeAdapter(Row)
 _REFUSED = b"\\u0000"  # how JSON writes the one character that PostgreSQL can not keep
@@ -61,21 +64,21 @@ def note_of(record: Record, *, prompt_tokens: int = 0, priced: bool = False) -> 
 
 class Entry:
     """
-    A final row that fits its table (`Writable`). Its bytes are what `row_of` reads, and its size
-    bounds what it takes of memory.
+    A final row that fits its table (`Writable`). Its bytes are what `row_of` reads; of memory it
+    takes `size` at most.
     """
 
-    __slots__ = ("_attempts", "_columns", "_size", "request_id")
+    __slots__ = ("_attempts", "_columns", "request_id", "size")
     provisional = False
 
     def __init__(
-        self, columns: tuple[Any, ...], attempts: tuple[tuple[Any, ...], ...], texts: str
+        self, columns: tuple[Any, ...], attempts: Sequence[tuple[Any, ...]], texts: int
     ) -> None:
-        """`texts` is as long as those that may be of this request alone."""
+        """`texts` are the bytes of those that may be of this request alone."""
         self.request_id: str = columns[0]
         self._columns = columns
         self._attempts = attempts
-        self._size = _SIZE + len(attempts) * _ATTEMPT_SIZE + sys.getsizeof(texts)
+        self.size = _SIZE + len(attempts) * _ATTEMPT_SIZE + texts
 
     def columns(self) -> tuple[Any, ...]:
         """See `Writable`."""
@@ -94,18 +97,19 @@ class Entry:
     def __repr__(self) -> str:
         return f"Entry({self._columns!r}, {self._attempts!r})"
 
-    def __sizeof__(self) -> int:
-        return self._size
-
 
 def entry_of(record: Record) -> Entry:
     """The final row of a request that has ended."""
-    request_id, started, first = record.request_id, record.started, record.first_content
-    attempts = tuple(
-        [_attempt(request_id, number, each) for number, each in enumerate(record.attempts, 1)]
-    )
+    started, first, error, tags = record.started, record.first_content, record.error, record.tags
+    attempts, texts, times = _attempts(record)
+    texts += f"{record.model}{record.target}{error}{record.client_request_id}"
+    if tags:
+        texts += "".join([*tags, *tags.values()])
+    taken = round((record.ended - started) * 1000)
+    until_first = None if first is None else round((first - started) * 1000)
+    times |= taken | (until_first or 0)
     columns = (
-        request_id,
+        record.request_id,
         record.admitted_at or record.at,
         record.tenant,
         record.project or None,
@@ -116,7 +120,7 @@ def entry_of(record: Record) -> Entry:
         record.stream,
         record.status,
         record.outcome,
-        record.error and record.error[:64],
+        error and error[:64],
         record.prompt_tokens,
         record.cached_tokens,
         record.cache_written_tokens,
@@ -129,15 +133,14 @@ def entry_of(record: Record) -> Entry:
         record.usage_source,
         False,  # it is not provisional
         len(attempts),
-        _ms(record.ended - started),
-        None if first is None else _ms(first - started),
+        taken,
+        until_first,
         record.client_request_id[:64] or None,
-        record.tags,
+        tags,
     )
-    texts = _texts(record)
-    if not texts.isascii() or "\x00" in texts or _is_absurd(record):
+    if not texts.isascii() or "\x00" in texts or times >> _MS_BITS or _is_absurd(record):
         return _mended_entry(columns, attempts, texts)
-    return Entry(columns, attempts, texts)
+    return Entry(columns, attempts, len(texts))
 
 
 def row_of(entry: bytes) -> Row:
@@ -184,40 +187,36 @@ def provisional_of(note: bytes, tokens: int, cost: int) -> Row:
         raise _broken(error) from None
 
 
-def _attempt(request_id: str, number: int, attempt: AttemptRecord) -> tuple[Any, ...]:
-    return (
-        request_id,
-        number,
-        attempt.target[:300],
-        attempt.provider[:64],
-        attempt.model[:200],
-        attempt.served_model[:200] or None,
-        attempt.status,
-        attempt.error and attempt.error[:64],
-        _ms(attempt.ended - attempt.started),
-        attempt.cost,
-    )
+def _attempts(record: Record) -> tuple[list[tuple[Any, ...]], str, int]:
+    """The rows of its attempts, all their texts, and the bits that their times have together."""
+    rows: list[tuple[Any, ...]] = []
+    texts, times = "", 0
+    for attempt in record.attempts:
+        target, provider, model = attempt.target, attempt.provider, attempt.model
+        served, error = attempt.served_model, attempt.error
+        taken = round((attempt.ended - attempt.started) * 1000)
+        texts += f"{target}{provider}{model}{served}{error}"
+        times |= taken
+        rows.append(
+            (
+                record.request_id,
+                len(rows) + 1,
+                target[:300],
+                provider[:64],
+                model[:200],
+                served[:200] or None,
+                attempt.status,
+                error and error[:64],
+                taken,
+                attempt.cost,
+            )
+        )
+    return rows, texts, times
 
 
 def _attempt_row(columns: tuple[Any, ...]) -> dict[str, Any]:
     """As an entry's bytes have it: its request and its place go without saying."""
     return dict(zip(ATTEMPT_COLUMNS[2:], columns[2:], strict=True))
-
-
-def _ms(seconds: float) -> int:
-    taken = round(seconds * 1000)
-    return taken if 0 <= taken <= MAX_MS else min(max(0, taken), MAX_MS)
-
-
-def _texts(record: Record) -> str:
-    """All that a stranger may have had a hand in."""
-    texts = f"{record.model}{record.target}{record.error}{record.client_request_id}"
-    for attempt in record.attempts:
-        texts += f"{attempt.target}{attempt.provider}{attempt.model}"
-        if attempt.error or attempt.served_model:
-            texts += f"{attempt.error}{attempt.served_model}"
-    tags = record.tags
-    return texts + "".join([*tags, *tags.values()]) if tags else texts
 
 
 def _is_absurd(record: Record) -> bool:
@@ -241,12 +240,12 @@ def _is_absurd(record: Record) -> bool:
 
 
 def _mended_entry(
-    columns: tuple[Any, ...], attempts: tuple[tuple[Any, ...], ...], texts: str
+    columns: tuple[Any, ...], attempts: Iterable[tuple[Any, ...]], texts: str
 ) -> Entry:
     return Entry(
         _mended_columns(COLUMNS, columns),
-        tuple([_mended_columns(ATTEMPT_COLUMNS, each) for each in attempts]),
-        texts,
+        [_mended_columns(ATTEMPT_COLUMNS, each) for each in attempts],
+        sys.getsizeof(texts),
     )
 
 
@@ -275,7 +274,7 @@ def _mended(value: Any, most: int = MAX_TOKENS) -> Any:
             return [_mended(each) for each in value]
         case Mapping():
             return {
-                _mended(name): _mended(each, MAX_COST if name == "cost" else MAX_TOKENS)
+                _mended(name): _mended(each, _MOST.get(name, MAX_TOKENS))
                 for name, each in value.items()
             }
         case _:

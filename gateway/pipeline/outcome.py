@@ -28,16 +28,17 @@ def code_of(error: BaseException) -> str:
 
 def conclude(record: Record, error: BaseException | None, *, committed: bool) -> None:
     """Write outcome, status and error into the record. `committed`: content had been sent on."""
+    if error is None:
+        record.outcome, record.status, record.error = "ok", 200, None
+        return
     record.outcome, record.status = _ending(error, committed=committed)
-    record.error = None if error is None else code_of(error)
+    record.error = code_of(error)
     if isinstance(error, LimitExceeded):
         record.limited_by = error.measure
 
 
-def _ending(error: BaseException | None, *, committed: bool) -> tuple[Outcome, int]:
+def _ending(error: BaseException, *, committed: bool) -> tuple[Outcome, int]:
     match error:
-        case None:
-            return "ok", 200
         case ClientHungUp() | asyncio.CancelledError():
             return "hung_up", HUNG_UP
         case _ if committed:

@@ -173,9 +173,13 @@ class Metrics:
             model.first_token.observe(record.first_content - record.started)
         model.read.value += record.prompt_tokens
         model.written.value += record.completion_tokens
-        model.cost.value += record.cost / NANO
+        if record.cost:
+            model.cost.value += record.cost / NANO
         for attempt in record.attempts:
-            self._count_attempt(attempt, is_last=attempt is record.attempts[-1])
+            tried = (attempt.target, attempt.error)
+            (self._attempts_of.get(tried) or self._attempt(*tried)).value += 1
+            if attempt.ambiguous or attempt.served_model:
+                self._count_doubts(attempt, is_last=attempt is record.attempts[-1])
         if record.limited_by is not None:
             self._refused.get(record.limited_by, self._other_refused).value += 1
         elif record.admitted:
@@ -186,9 +190,7 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
-    def _count_attempt(self, attempt: AttemptRecord, *, is_last: bool) -> None:
-        key = (attempt.target, attempt.error)
-        (self._attempts_of.get(key) or self._attempt(*key)).value += 1
+    def _count_doubts(self, attempt: AttemptRecord, *, is_last: bool) -> None:
         if attempt.ambiguous and not is_last:
             self._ambiguous.labels(_known(attempt.target, self._targets)).inc()
         if attempt.served_model:

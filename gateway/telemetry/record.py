@@ -75,6 +75,7 @@ class Record:
     at: datetime
     started: float
     client_request_id: str = ""
+    trace: TraceContext | None = None
     tenant: str = ""
     project: str = ""
     key: str = ""
@@ -105,7 +106,6 @@ class Record:
     finish_reasons: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     hops: int = 0
-    trace: TraceContext | None = None
 
 
 class Observer(Protocol):

@@ -58,7 +58,8 @@ class LogSink:
                 return
             self._waiting += len(line)
             self._lines.append(line)
-        if not self._wanted.is_set():
+            is_first = len(self._lines) == 1
+        if is_first:
             self._wanted.set()
 
     def open(self) -> None:

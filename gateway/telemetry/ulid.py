@@ -4,24 +4,31 @@ Request ids: ULIDs, which sort by time and are unique without asking anyone.
 48 bits of milliseconds and 80 random bits in Crockford's base 32, 26 characters
 (github.com/ulid/spec).
 
-Hot: made once a request, two characters at a time and none in a loop: in halves of 40 bits, since
-larger integers are slow.
+Hot: made once a request. A random digit is made of a random byte, which costs a fifth of taking it
+out of a large number, and most of the digits of the time are those of the id before.
 """
 
-from secrets import randbits
+from functools import lru_cache
+from secrets import token_bytes
 
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
+_DIGIT_OF = bytes(ord(_DIGITS[byte % 32]) for byte in range(256))
 
 
-def ulid(milliseconds: int, drawn: int | None = None) -> str:
-    """A new id for that instant since 1970. `drawn` is 80 random bits, from the OS by default."""
-    drawn = randbits(80) if drawn is None else drawn
-    ms, high, low = milliseconds & 0xFFFF_FFFF_FFFF, drawn >> 40, drawn & 0xFF_FFFF_FFFF
-    two = _PAIRS
-    return (
-        f"{two[ms >> 40]}{two[ms >> 30 & 0x3FF]}{two[ms >> 20 & 0x3FF]}{two[ms >> 10 & 0x3FF]}"
-        f"{two[ms & 0x3FF]}"
-        f"{two[high >> 30]}{two[high >> 20 & 0x3FF]}{two[high >> 10 & 0x3FF]}{two[high & 0x3FF]}"
-        f"{two[low >> 30]}{two[low >> 20 & 0x3FF]}{two[low >> 10 & 0x3FF]}{two[low & 0x3FF]}"
-    )
+def ulid(milliseconds: int, drawn: bytes | None = None) -> str:
+    """
+    A new id for that instant since 1970. `drawn` is 16 random bytes, from the OS by default, each
+    of which gives its lower five bits.
+    """
+    drawn = token_bytes(16) if drawn is None else drawn
+    late = _PAIRS[milliseconds & 0x3FF]
+    return f"{_second(milliseconds >> 10)}{late}{drawn.translate(_DIGIT_OF).decode()}"
+
+
+@lru_cache(maxsize=1)
+def _second(number: int) -> str:
+    """The first eight digits, which stay the same for a second (of 1,024 milliseconds)."""
+    two, number = _PAIRS, number & 0x3F_FFFF_FFFF
+    high, low = number >> 20, number & 0xF_FFFF
+    return f"{two[high >> 10]}{two[high & 0x3FF]}{two[low >> 10]}{two[low & 0x3FF]}"

@@ -1,6 +1,5 @@
 """Entries and notes: what goes into a queue comes out as the row that it was."""
 
-import sys
 import tracemalloc
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -101,7 +100,7 @@ def test_an_entry_takes_no_more_memory_than_it_says() -> None:
         taken = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert taken <= sum(map(sys.getsizeof, made)) <= 2 * taken
+    assert taken <= sum(each.size for each in made) <= 2 * taken
 
 
 def test_texts_of_its_own_make_an_entry_larger() -> None:
@@ -109,7 +108,7 @@ def test_texts_of_its_own_make_an_entry_larger() -> None:
     long.attempts[-1].served_model = "m" * 200
     long.tags = {"team": "t" * 100}
 
-    assert sys.getsizeof(entry_of(long)) >= sys.getsizeof(entry_of(plain)) + 60 + 200 + 100
+    assert entry_of(long).size >= entry_of(plain).size + 60 + 200 + 100
 
 
 def test_an_entry_that_is_told_is_told_whole() -> None:
