@@ -8,7 +8,7 @@ import pytest
 from gateway.contract.errors import ProviderUnreachable
 from gateway.contract.provider import AnyProvider
 from gateway.health import Health, HealthSettings
-from gateway.routing import Candidate, ModelSettings, Route, Routes, plan, preferred_first
+from gateway.routing import Candidate, ModelSettings, Route, Routes, plan
 from providers.vllm import VLLM
 from tests.support.health import Clock, Draws, health_of
 
@@ -74,8 +74,7 @@ def routed(*names: str, strategy: str) -> Route:
 
 def asked_of(route: Route, health: Health, chance: Random) -> list[Candidate]:
     """Whom a request would ask, one after the other."""
-    planned = plan(route, "chat", health.is_up, chance)
-    return list(preferred_first(planned, health.prefers))
+    return list(plan(route, "chat", health.is_up, health.prefers, chance))
 
 
 @pytest.mark.parametrize("strategy", ["ordered", "weighted"])
