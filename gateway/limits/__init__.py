@@ -17,7 +17,18 @@ from .estimate import (
 from .headers import ratelimit_headers
 from .limiter import Books, Limiter, Spent
 from .memory import MemoryLimiter
-from .model import Amounts, Ask, Limit, Measure, OnStoreError, Reservation, Standing
+from .model import (
+    NOT_LIMITED,
+    Amounts,
+    Ask,
+    Limit,
+    Limits,
+    Measure,
+    OnStoreError,
+    Reservation,
+    Standing,
+    Standings,
+)
 from .plans import Levels, PlanMissing, Plans
 from .refusal import BudgetSpent, LimitReached
 from .settings import LimitsSettings, PlanSettings, QuotaSettings, budgets, limits_of, rates
@@ -35,6 +46,7 @@ __all__ = [
     "Amounts",
     "Ask",
     "Limit",
+    "Limits",
     "Measure",
     "OnStoreError",
     "Limiter",
@@ -42,6 +54,8 @@ __all__ = [
     "BudgetSpent",
     "Reservation",
     "Standing",
+    "Standings",
+    "NOT_LIMITED",
     "Counts",
     "Books",
     "Spent",

@@ -5,19 +5,12 @@ Each answers how much is in use, how long to wait for room, and takes and settle
 decide exactly as the Lua scripts do; all calls of one admission see the same instant.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from .model import DAY_MS, AtOnce, Calendar, Limit, Sliding
+from .model import DAY_MS, AtOnce, Calendar, Instant, Limit, Sliding
 
 SOON = 1000
 """Milliseconds until a place may be free: an estimate, for nobody knows."""
-
-
-class Instant(NamedTuple):
-    """Milliseconds: `steady` counts windows, `wall` (since 1970) finds calendar periods."""
-
-    steady: int
-    wall: int
 
 
 class Counter(Protocol):
@@ -29,10 +22,6 @@ class Counter(Protocol):
 
     def wait(self, now: Instant, excess: int) -> int:
         """Milliseconds until at least `excess` of what is in use has left."""
-        ...
-
-    def resets_in(self, now: Instant) -> int:
-        """Milliseconds until all that is in use has left."""
         ...
 
     def take(self, now: Instant, amount: int) -> int:
@@ -89,10 +78,6 @@ class WindowCounter:
             if excess <= 0:
                 return (bucket + buckets + 1) * width - now.steady
         return buckets * width  # not reached: an amount never exceeds its limit
-
-    def resets_in(self, now: Instant) -> int:
-        width = self._width
-        return (now.steady // width + self._buckets + 1) * width - now.steady
 
     def take(self, now: Instant, amount: int) -> int:
         current = now.steady // self._width
@@ -171,9 +156,6 @@ class PeriodCounter:
         return self._settled.get(period, 0) + self._reserved.get(period, 0)
 
     def wait(self, now: Instant, excess: int) -> int:
-        return self.resets_in(now)
-
-    def resets_in(self, now: Instant) -> int:
         self._period(now)
         return self._ends - now.wall
 
@@ -231,9 +213,6 @@ class PlaceCounter:
 
     def wait(self, now: Instant, excess: int) -> int:
         return SOON
-
-    def resets_in(self, now: Instant) -> int:
-        return 0
 
     def take(self, now: Instant, amount: int) -> int:
         self._taken += amount

@@ -5,51 +5,48 @@ Of each kind, requests and tokens, the limit with the smallest remaining share s
 when it is wholly free. Hot: once a request.
 """
 
-from collections.abc import Iterable
 from functools import lru_cache
-from math import ceil
 
-from .model import Measure, Standing
+from .model import RATES, Measure, Standings
 
-_MEASURES: tuple[Measure, ...] = ("requests", "tokens")
 _NAMES: dict[Measure, tuple[bytes, bytes, bytes]] = {
     measure: (
         f"x-ratelimit-limit-{measure}".encode(),
         f"x-ratelimit-remaining-{measure}".encode(),
         f"x-ratelimit-reset-{measure}".encode(),
     )
-    for measure in _MEASURES
+    for measure in RATES
 }
 
 
-def ratelimit_headers(standings: Iterable[Standing]) -> list[tuple[bytes, bytes]]:
+def ratelimit_headers(standings: Standings) -> list[tuple[bytes, bytes]]:
     """Three headers for each kind that is limited; concurrency and money have none."""
-    nearest: dict[Measure, Standing] = {}
-    for standing in standings:
-        measure = standing.limit.measure
-        if measure in _NAMES:
-            other = nearest.get(measure)
-            # remaining / amount < other's, without a float
-            if other is None or (
-                standing.remaining * other.limit.amount < other.remaining * standing.limit.amount
-            ):
-                nearest[measure] = standing
     headers: list[tuple[bytes, bytes]] = []
-    for measure, (limit, remaining, reset) in _NAMES.items():
-        if (said := nearest.get(measure)) is not None:
-            headers += (
-                (limit, b"%d" % said.limit.amount),
-                (remaining, b"%d" % said.remaining),
-                (reset, duration(said.reset)),
-            )
+    for measure, places in standings.limits.rates:
+        place = places[0] if len(places) == 1 else _nearest(standings, places)
+        limit, remaining, reset = _NAMES[measure]
+        headers += (
+            (limit, b"%d" % standings.limits[place].amount),
+            (remaining, b"%d" % standings.left[place]),
+            (reset, duration(standings.resets_in(place))),
+        )
     return headers
 
 
-def duration(seconds: float) -> bytes:
+def _nearest(standings: Standings, places: tuple[int, ...]) -> int:
+    """The place of the limit with the smallest remaining share, the first where some are equal."""
+    limits, left = standings.limits, standings.left
+    nearest, *others = places
+    for other in others:
+        # left / amount < nearest's, without a float
+        if left[other] * limits[nearest].amount < left[nearest] * limits[other].amount:
+            nearest = other
+    return nearest
+
+
+def duration(ms: int) -> bytes:
     """`20ms`, `1s`, `6m0s`, `1h0m0s`: rounded up, so that waiting so long is enough."""
-    if seconds < 1 and (ms := ceil(seconds * 1000)) < 1000:
-        return b"%dms" % ms
-    return _whole(ceil(seconds))
+    return b"%dms" % ms if ms < 1000 else _whole(-(-ms // 1000))
 
 
 @lru_cache(maxsize=4096)  # seconds: there are few of a minute or an hour, and a day ends once a day

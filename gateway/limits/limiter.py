@@ -8,7 +8,7 @@ from datetime import date
 from typing import Protocol, Self, SupportsBytes
 
 from .counts import Counts
-from .model import Amounts, Ask, Limit, Measure, Reservation, Standing
+from .model import Amounts, Ask, Limit, Measure, Reservation, Standings
 
 
 class Spent(Protocol):
@@ -118,7 +118,7 @@ class Limiter(Protocol):
         """
         ...
 
-    async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Standing, ...]:
+    async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> Standings:
         """
         How limits stand now; nothing is taken.
 

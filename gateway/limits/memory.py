@@ -6,19 +6,19 @@ and the taking. Counters that are not in use are dropped: memory is bounded by t
 within a window.
 
 Hot: `reserve` and `settle` run once a request. The counters of a caller are looked up once and
-remembered by the identity of its limits.
+remembered by the identity of its limits; a reservation holds on to those that it is charged to.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, Self, SupportsBytes
+from dataclasses import dataclass, field
+from typing import Self, SupportsBytes
 
 from ..contract.errors import LimitsUnavailable, StoreUnavailable
-from .counters import Counter, Instant, PeriodCounter, counter_of
+from .counters import Counter, PeriodCounter, counter_of
 from .counts import Counts
 from .limiter import Books
-from .model import Amounts, Ask, Calendar, Limit, Reservation, Standing, parts
+from .model import Amounts, Ask, Calendar, Instant, Limit, Limits, Reservation, Standings
 from .refusal import check_fits, refusal
 from .seeds import Seeds
 
@@ -26,7 +26,7 @@ AHEAD = 60_000
 """Milliseconds that a clock may step back and be held still; a longer step is believed."""
 
 OFTEN = 1024
-"""Admissions between two searches for unused counters, at least."""
+"""Callers that come anew between two searches for unused counters, at least."""
 
 REMEMBERED = 32_768
 """Callers whose counters are remembered; beyond that all are looked up anew, which costs little."""
@@ -42,25 +42,44 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class _Bound(NamedTuple):
-    """Limits with their counters, and those of calendar periods once more."""
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """
+    Limits with their counters. `charges` has of each the counter, the part of amounts that it
+    counts (tokens, money, one request) and the most that it may hold; `periods` those of calendar
+    periods once more. `given` is kept because it is known by its identity.
+    """
 
-    limits: tuple[Limit, ...]
-    pairs: tuple[tuple[Limit, Counter], ...]
+    given: tuple[Limit, ...]
+    limits: Limits
+    charges: tuple[tuple[Counter, int, int], ...]
     periods: tuple[tuple[Limit, PeriodCounter], ...]
+
+    @classmethod
+    def of(cls, limits: tuple[Limit, ...], counters: list[Counter]) -> Self:
+        pairs = list(zip(limits, counters, strict=True))
+        return cls(
+            limits,
+            Limits.of(limits),
+            tuple((counter, limit.part, limit.amount) for limit, counter in pairs),
+            tuple((limit, each) for limit, each in pairs if type(each) is PeriodCounter),
+        )
 
     def is_in_use(self, now: Instant) -> bool:
         """Whether forgetting one of its counters would change an answer."""
-        return not all(counter.is_idle(now) for _, counter in self.pairs)
+        return not all(counter.is_idle(now) for counter, _, _ in self.charges)
+
+    def left(self, now: Instant) -> list[int]:
+        """What each limit has left."""
+        return [max(0, most - counter.used(now)) for counter, _, most in self.charges]
 
 
-@dataclass(slots=True)
-class _Open:
-    """What is reserved, and where each limit was charged."""
+@dataclass
+class _Held(Reservation):
+    """With its counters, and where each was charged."""
 
-    amounts: Amounts
-    cap: int
-    at: list[int]
+    bound: _Bound = field(init=False)
+    at: list[int] = field(init=False)
 
 
 class MemoryLimiter:
@@ -73,6 +92,8 @@ class MemoryLimiter:
     begin empty: across a restart one may hold twice its limit. What was open when the process
     died is charged to nobody.
     """
+
+    keeps_notes = False
 
     def __init__(
         self,
@@ -91,12 +112,8 @@ class MemoryLimiter:
         self._last = Instant(0, 0)
         self._counters: dict[tuple[str, str], Counter] = {}
         self._bound: dict[tuple[str, int], _Bound] = {}
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, _Held] = {}
         self._until_search = OFTEN
-
-    @property
-    def keeps_notes(self) -> bool:
-        return False
 
     @property
     def reachable(self) -> bool:
@@ -117,28 +134,14 @@ class MemoryLimiter:
         *,
         note: bytes = b"",
     ) -> Reservation:
-        cap = check_fits(limits, ask, self.counts)
-        amounts = ask.at(cap)
-        now, bound = self._now(), self._counters_of(tenant, limits)
-        if not self._has_room(now, bound, amounts):
-            now, bound = await self._look(tenant, limits)
-            if request_id not in self._open:
-                cap = self._fitting(now, bound, ask, cap)
-                amounts = ask.at(cap)
-        held = self._open.get(request_id)
-        if held is None:
-            self.counts.admitted += 1
-            self.counts.lowered += cap < ask.cap
-            held = self._open[request_id] = _take(now, bound, amounts, cap)
-        return Reservation(
-            request_id,
-            tenant,
-            limits,
-            held.amounts,
-            held.cap,
-            _standings(now, bound),
-            admitted=now.wall,
-        )
+        held = _Held(request_id, tenant, limits, ask.at(ask.cap), ask.cap, note=note)
+        held.bound = bound = self._bound_of(tenant, limits)
+        (tokens, cost), most = held.amounts, bound.limits.most
+        if tokens <= most.tokens and cost <= most.cost and request_id not in self._open:
+            now = self._now()
+            if not (bound.periods and self._unseeded(now, bound)) and self._takes(now, held):
+                return held
+        return await self._reserve_at_length(held, ask)
 
     async def extend(self, reservation: Reservation, amounts: Amounts) -> None:
         held = self._open.get(reservation.request_id)
@@ -147,19 +150,20 @@ class MemoryLimiter:
             raise LimitsUnavailable("The reservation has ended.")
         amounts = Amounts(*map(max, amounts, held.amounts))
         check_fits(reservation.limits, Ask(amounts), self.counts)
-        now, bound = self._now(), self._counters_of(reservation.tenant, reservation.limits)
-        costs = [(limit.cost(held.amounts), limit.cost(amounts)) for limit in bound.limits]
+        now, bound = self._now(), held.bound
+        before, after = (*held.amounts, 1), (*amounts, 1)
         refused, longest = None, -1
-        for (limit, counter), at, (old, new) in zip(bound.pairs, held.at, costs, strict=True):
-            excess = counter.beside(now, at, old) + new - limit.amount
+        for i, (counter, part, most) in enumerate(bound.charges):
+            old, new = before[part], after[part]
+            excess = counter.beside(now, held.at[i], old) + new - most
             if new > old and excess > 0 and (wait := counter.wait(now, excess)) > longest:
-                refused, longest = limit, wait
+                refused, longest = bound.limits[i], wait
         if refused is not None:
             self.counts.refused(refused.measure)
-            raise refusal(refused, longest, _standings(now, bound))
+            raise refusal(refused, longest, Standings(bound.limits, bound.left(now), now))
         held.at = [
-            counter.extend(now, at, old, new) if new > old else at
-            for (_, counter), at, (old, new) in zip(bound.pairs, held.at, costs, strict=True)
+            counter.extend(now, at, before[part], after[part]) if after[part] > before[part] else at
+            for (counter, part, _), at in zip(bound.charges, held.at, strict=True)
         ]
         held.amounts = reservation.amounts = amounts
 
@@ -170,8 +174,10 @@ class MemoryLimiter:
         held = self._open.pop(reservation.request_id, None)
         if held is None:
             return
-        self.counts.overshot(used.tokens - held.amounts.tokens, used.cost - held.amounts.cost)
-        self._give_back(reservation, held, parts(used))
+        tokens, cost = held.amounts
+        if used.tokens > tokens or used.cost > cost:
+            self.counts.overshot(used.tokens - tokens, used.cost - cost)
+        self._give_back(held, (*used, 1))
         if entry is not None:
             self._books.outbox(entry)
 
@@ -180,11 +186,11 @@ class MemoryLimiter:
         held = self._open.pop(reservation.request_id, None)
         if held is None:
             return
-        self._give_back(reservation, held, (0, 0, 0))
+        self._give_back(held, (0, 0, 0))
 
-    async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Standing, ...]:
+    async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> Standings:
         now, bound = await self._look(tenant, limits)
-        return _standings(now, bound)
+        return Standings(bound.limits, bound.left(now), now)
 
     async def open(self) -> None:
         """Nothing to begin: no lease can outlive this process."""
@@ -198,28 +204,49 @@ class MemoryLimiter:
     async def __aexit__(self, *raised: object) -> None:
         await self.aclose()
 
-    def _has_room(self, now: Instant, bound: _Bound, amounts: Amounts) -> bool:
-        """Whether so much can be taken at once: no cap to lower, nobody to ask, nothing refused."""
-        if bound.periods and self._unseeded(now, bound):
-            return False
-        taken = parts(amounts)
-        for limit, counter in bound.pairs:
-            if counter.used(now) + taken[limit.part] > limit.amount:
+    def _takes(self, now: Instant, held: _Held) -> bool:
+        """Whether every limit has room for its amounts: then they are taken."""
+        bound, taken = held.bound, (*held.amounts, 1)
+        left = []
+        for counter, part, most in bound.charges:
+            rest = most - counter.used(now) - taken[part]
+            if rest < 0:
                 return False
+            left.append(rest)
+        held.at = [counter.take(now, taken[part]) for counter, part, _ in bound.charges]
+        held.standings = Standings(bound.limits, left, now)
+        held.admitted = now.wall
+        self._open[held.request_id] = held
+        self.counts.admitted += 1
         return True
 
-    def _give_back(self, reservation: Reservation, held: _Open, used: tuple[int, int, int]) -> None:
-        now, bound = self._now(), self._counters_of(reservation.tenant, reservation.limits)
-        reserved = parts(held.amounts)
-        for (limit, counter), at in zip(bound.pairs, held.at, strict=True):
-            counter.settle(now, at, reserved[limit.part], used[limit.part])
+    async def _reserve_at_length(self, held: _Held, ask: Ask) -> Reservation:
+        """Where it must be refused, its cap lowered, the ledger asked or it was reserved before."""
+        cap = check_fits(held.limits, ask, self.counts)
+        now, bound = await self._look(held.tenant, held.limits)
+        held.bound = bound
+        if (first := self._open.get(held.request_id)) is not None:
+            held.amounts, held.cap, held.admitted = first.amounts, first.cap, now.wall
+            held.standings = Standings(bound.limits, bound.left(now), now)
+            return held
+        held.cap = self._fitting(now, bound, ask, cap)
+        held.amounts = ask.at(held.cap)
+        took = self._takes(now, held)
+        assert took, "so much fits"
+        self.counts.lowered += held.cap < ask.cap
+        return held
+
+    def _give_back(self, held: _Held, used: tuple[int, int, int]) -> None:
+        now, reserved = self._now(), (*held.amounts, 1)
+        for (counter, part, _), at in zip(held.bound.charges, held.at, strict=True):
+            counter.settle(now, at, reserved[part], used[part])
 
     async def _look(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Instant, _Bound]:
         """The counters, each knowing its past; nothing is awaited after they were looked up."""
-        now, bound = self._now(), self._counters_of(tenant, limits)
+        now, bound = self._now(), self._bound_of(tenant, limits)
         while fresh := self._unseeded(now, bound):
             is_known = await self._seed(now, tenant, fresh)
-            now, bound = self._now(), self._counters_of(tenant, limits)  # others came and went
+            now, bound = self._now(), self._bound_of(tenant, limits)  # others came and went
             if not is_known:
                 for _, counter in self._unseeded(now, bound):
                     counter.guess(now)
@@ -254,11 +281,11 @@ class MemoryLimiter:
 
     def _fitting(self, now: Instant, bound: _Bound, ask: Ask, cap: int) -> int:
         """The highest cap that all limits have room for now."""
-        most = ask.at(cap)
+        most = (*ask.at(cap), 1)
         lowest, refused, longest = cap, None, -1
-        for limit, counter in bound.pairs:
-            room = limit.amount - counter.used(now)
-            excess = limit.cost(most) - room
+        for limit, (counter, part, amount) in zip(bound.limits, bound.charges, strict=True):
+            room = amount - counter.used(now)
+            excess = most[part] - room
             if excess <= 0:
                 continue
             if limit.window.kind == Calendar.kind:
@@ -270,18 +297,16 @@ class MemoryLimiter:
                 refused, longest = limit, wait
         if refused is not None:
             self.counts.refused(refused.measure)
-            raise refusal(refused, longest, _standings(now, bound))
+            raise refusal(refused, longest, Standings(bound.limits, bound.left(now), now))
         return lowest
 
-    def _counters_of(self, tenant: str, limits: tuple[Limit, ...]) -> _Bound:
+    def _bound_of(self, tenant: str, limits: tuple[Limit, ...]) -> _Bound:
         key = (tenant, id(limits))  # theirs alone while they are remembered
         bound = self._bound.get(key)
         if bound is None:
-            if len(self._bound) >= REMEMBERED:
-                self._bound.clear()
-            pairs = tuple((limit, self._counter(tenant, limit)) for limit in limits)
-            periods = tuple((x, counter) for x, counter in pairs if type(counter) is PeriodCounter)
-            bound = self._bound[key] = _Bound(limits, pairs, periods)
+            self._make_room()
+            counters = [self._counter(tenant, limit) for limit in limits]
+            bound = self._bound[key] = _Bound.of(limits, counters)
         return bound
 
     def _counter(self, tenant: str, limit: Limit) -> Counter:
@@ -292,24 +317,34 @@ class MemoryLimiter:
         return counter
 
     def _now(self) -> Instant:
-        steady, wall, now = self._clock(), self._wall(), self._last
-        if steady != now.steady or wall != now.wall:
-            now = self._last = self._after(now, steady, wall)
-        self._until_search -= 1
-        if self._until_search <= 0:
-            self._forget_idle(now)
+        steady, wall, last = self._clock(), self._wall(), self._last
+        if steady < last.steady or wall < last.wall:
+            steady, wall = self._held_still(steady, wall)
+        elif steady == last.steady and wall == last.wall:
+            return last
+        now = self._last = Instant(steady, wall)
         return now
 
-    def _after(self, last: Instant, steady: int, wall: int) -> Instant:
-        """What counts as now, if clocks say so: one may have run backwards."""
+    def _held_still(self, steady: int, wall: int) -> tuple[int, int]:
+        """What counts as now where a clock has run backwards."""
+        last = self._last
         if last.steady > steady + AHEAD or last.wall > wall + AHEAD:
             self.counts.clock_resets += 1
-        return Instant(_held(steady, last.steady), _held(wall, last.wall))
+        return _held(steady, last.steady), _held(wall, last.wall)
+
+    def _make_room(self) -> None:
+        """For a caller that comes anew: now and then, forget those who were long not here."""
+        if len(self._bound) >= REMEMBERED:
+            self._bound.clear()
+        self._until_search -= 1
+        if self._until_search <= 0:
+            self._forget_idle(self._last)
 
     def _forget_idle(self, now: Instant) -> None:
         """Drop callers none of whose counters is in use, and then the counters of no caller."""
         self._bound = {key: each for key, each in self._bound.items() if each.is_in_use(now)}
-        kept = {counter for each in self._bound.values() for _, counter in each.pairs}
+        bounds = [*self._bound.values(), *(each.bound for each in self._open.values())]
+        kept = {counter for bound in bounds for counter, _, _ in bound.charges}
         for key, counter in list(self._counters.items()):
             if counter not in kept and counter.is_idle(now):
                 del self._counters[key]
@@ -319,18 +354,3 @@ class MemoryLimiter:
 def _held(now: int, last: int) -> int:
     """The clock that never runs backwards, unless it had run far ahead."""
     return now if last > now + AHEAD else max(now, last)
-
-
-def _take(now: Instant, bound: _Bound, amounts: Amounts, cap: int) -> _Open:
-    taken = parts(amounts)
-    return _Open(
-        amounts, cap, [counter.take(now, taken[limit.part]) for limit, counter in bound.pairs]
-    )
-
-
-def _standings(now: Instant, bound: _Bound) -> tuple[Standing, ...]:
-    standings = []
-    for limit, counter in bound.pairs:
-        left = limit.amount - counter.used(now)
-        standings.append(Standing(limit, max(0, left), counter.resets_in(now) / 1000))
-    return tuple(standings)

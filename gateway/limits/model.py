@@ -5,9 +5,9 @@ A reservation is taken before the first attempt and settled after the last, what
 between. Amounts are integers. A refused reservation changes no counter.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 from .amounts import NOTHING as NOTHING
 from .amounts import Amounts as Amounts
@@ -15,6 +15,7 @@ from .amounts import Ask as Ask
 from .windows import DAY_MS as DAY_MS
 from .windows import AtOnce as AtOnce
 from .windows import Calendar as Calendar
+from .windows import Instant as Instant
 from .windows import Sliding as Sliding
 from .windows import Unit as Unit
 from .windows import Window as Window
@@ -75,6 +76,43 @@ class Limit:
         return min(ask.cap, (room - fixed) // each) if each else ask.cap
 
 
+ENDLESS = 2**63
+"""More than any amount."""
+
+RATES: tuple[Measure, ...] = ("requests", "tokens")
+"""Of these clients are told how their limits stand."""
+
+
+class Limits(tuple[Limit, ...]):  # noqa: SLOT001 - what is known of them needs a place
+    """
+    All limits of one caller, and what is to be known of them together: found once, asked for with
+    each request.
+
+    `most` is what a request may come to so that each of them could hold it, less than nothing
+    where one holds no request at all. `rates` has, for each measure of `RATES` that is limited,
+    the places of its limits.
+    """
+
+    def __init__(self, _: Iterable[Limit] = ()) -> None:
+        self.counts_tokens = any(each.measure == "tokens" for each in self)
+        self.counts_money = any(each.measure == "money" for each in self)
+        self.most = Amounts(self._least(0), self._least(1)) if self._least(2) else Amounts(-1, -1)
+        places = {
+            measure: tuple(i for i, each in enumerate(self) if each.measure == measure)
+            for measure in RATES
+        }
+        self.rates = tuple((measure, found) for measure, found in places.items() if found)
+
+    @classmethod
+    def of(cls, limits: tuple[Limit, ...]) -> Self:
+        """The same limits."""
+        return limits if isinstance(limits, cls) else cls(limits)
+
+    def _least(self, part: int) -> int:
+        """The smallest of the limits that count that part of amounts."""
+        return min((each.amount for each in self if each.part == part), default=ENDLESS)
+
+
 @dataclass(slots=True)
 class Standing:
     """What is left of a limit after an admission; `reset` is seconds until it is wholly free."""
@@ -84,7 +122,36 @@ class Standing:
     reset: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class Standings:
+    """
+    How limits stand at one instant: what each has `left`. The rest is found for whoever asks, for
+    most of them are told to nobody.
+    """
+
+    limits: Limits
+    left: Sequence[int]
+    at: Instant
+
+    def __len__(self) -> int:
+        return len(self.limits)
+
+    def __getitem__(self, index: int) -> Standing:
+        return Standing(self.limits[index], self.left[index], self.resets_in(index) / 1000)
+
+    def __iter__(self) -> Iterator[Standing]:
+        return map(self.__getitem__, range(len(self.limits)))
+
+    def resets_in(self, index: int) -> int:
+        """Milliseconds until that limit is wholly free."""
+        window = self.limits[index].window
+        return window.resets_in(self.at.wall if window.kind == Calendar.kind else self.at.steady)
+
+
+NOT_LIMITED = Standings(Limits(), (), Instant(0, 0))
+
+
+@dataclass
 class Reservation:
     """
     What one request holds, until it is settled: `amounts`, for an answer of `cap` tokens.
@@ -98,6 +165,9 @@ class Reservation:
     admitted and when its windows were charged (ms since 1970), `epoch` tells by which data; all 0
     where no store has seen it. `renewed` is when its lease was last known to be held, in seconds
     of the holder's steady clock.
+
+    What most reservations never have, or have later, is said by the class until then: it costs the
+    others nothing.
     """
 
     request_id: str
@@ -105,16 +175,16 @@ class Reservation:
     limits: tuple[Limit, ...]
     amounts: Amounts = NOTHING
     cap: int = 0
-    standings: tuple[Standing, ...] = ()
-    lost: bool = False
-    settled: bool = False
-    on_lost: Callable[[], None] | None = None
-    progress: Callable[[], Amounts] | None = None
+    standings: Standings = NOT_LIMITED
     note: bytes = b""
     admitted: int = 0
-    charged: int = 0
-    epoch: int = 0
-    renewed: float = 0.0
+    lost: bool = field(default=False, init=False)
+    settled: bool = field(default=False, init=False)
+    on_lost: Callable[[], None] | None = field(default=None, init=False)
+    progress: Callable[[], Amounts] | None = field(default=None, init=False)
+    charged: int = field(default=0, init=False)
+    epoch: int = field(default=0, init=False)
+    renewed: float = field(default=0.0, init=False)
 
     def so_far(self) -> Amounts:
         """What the request has used up to now, as far as its holder tells."""

@@ -4,12 +4,12 @@ Which limits apply to a caller: those of each of its levels, tenant, project and
 Hot: one dictionary look-up a request; the limits themselves are made once for each caller.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import structlog
 
 from ..contract.errors import GatewayError
-from .model import Limit
+from .model import Limit, Limits
 from .settings import LimitsSettings, PlanSettings, limits_of
 
 KEPT = 32_768
@@ -45,11 +45,11 @@ class Plans:
         self._plans = dict(plans)
         self._settings = settings or LimitsSettings()
         self._named = frozenset(model for plan in plans.values() for model in plan.models)
-        self._made: dict[tuple[Levels, str], tuple[Limit, ...]] = {}
-        self._same: dict[tuple[Limit, ...], tuple[Limit, ...]] = {}
+        self._made: dict[tuple[Levels, str], Limits] = {}
+        self._same: dict[Limits, Limits] = {}
         self._missed: set[str] = set()
 
-    def limits_of(self, levels: Levels, model: str) -> tuple[Limit, ...]:
+    def limits_of(self, levels: Levels, model: str) -> Limits:
         """
         The limits of a caller that is known, for a model that exists.
 
@@ -64,14 +64,15 @@ class Plans:
             limits = self._made[key] = self.shared(self._make(levels, model))
         return limits
 
-    def shared(self, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+    def shared(self, limits: Iterable[Limit]) -> Limits:
         """The one tuple of these limits, whoever made it: a limiter knows it by identity."""
         if len(self._same) >= KEPT:
             self._same.clear()
-        return self._same.setdefault(limits, limits)
+        own = Limits(limits)
+        return self._same.setdefault(own, own)
 
-    def _make(self, levels: Levels, model: str) -> tuple[Limit, ...]:
-        return tuple(
+    def _make(self, levels: Levels, model: str) -> Iterator[Limit]:
+        return (
             limit
             for scope, name in levels
             for limit in limits_of(

@@ -49,7 +49,18 @@ from .holdings import Holdings
 from .leases import Leases
 from .limiter import Books
 from .memory import wall_ms
-from .model import NOTHING, Amounts, Ask, Calendar, Limit, Reservation, Standing
+from .model import (
+    NOT_LIMITED,
+    NOTHING,
+    Amounts,
+    Ask,
+    Calendar,
+    Instant,
+    Limit,
+    Limits,
+    Reservation,
+    Standings,
+)
 from .refusal import LimitReached, check_fits, refusal
 from .scripts import (
     BEHIND,
@@ -202,9 +213,9 @@ class RedisLimiter:
         self._holdings.settled(reservation, NOTHING)
         await self._unfinished.end(Ending(reservation, "C", NOTHING))
 
-    async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> tuple[Standing, ...]:
+    async def standings(self, tenant: str, limits: tuple[Limit, ...]) -> Standings:
         if not limits:
-            return ()
+            return NOT_LIMITED
         if self._contact.is_open:
             raise self._away.unavailable()
         try:
@@ -317,10 +328,6 @@ class RedisLimiter:
         return self._now() or wall_ms()
 
 
-def _standings(limits: tuple[Limit, ...], used: list[int], now: int) -> tuple[Standing, ...]:
-    return tuple(
-        [
-            Standing(limit, max(0, limit.amount - each), limit.window.resets_in(now) / 1000)
-            for limit, each in zip(limits, used, strict=True)
-        ]
-    )
+def _standings(limits: tuple[Limit, ...], used: list[int], now: int) -> Standings:
+    left = [max(0, limit.amount - each) for limit, each in zip(limits, used, strict=True)]
+    return Standings(Limits.of(limits), left, Instant(now, now))

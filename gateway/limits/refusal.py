@@ -4,7 +4,7 @@ Why a request gets nothing from its limits: one is used up, or can never hold so
 
 from ..contract.errors import BudgetExhausted, LimitExceeded, RequestExceedsLimit
 from .counts import Counts
-from .model import Ask, Calendar, Limit, Standing, parts
+from .model import Ask, Calendar, Limit, Standings, parts
 
 NANO = 1_000_000_000
 
@@ -47,7 +47,7 @@ def _told(limit: Limit, amount: int, *, short: bool = False) -> str:
 class LimitReached(LimitExceeded):
     """The refusal by one limit, with how all of them stand: unchanged."""
 
-    def __init__(self, limit: Limit, wait: int, standings: tuple[Standing, ...]) -> None:
+    def __init__(self, limit: Limit, wait: int, standings: Standings) -> None:
         """`wait` is milliseconds until the limit has room."""
         super().__init__(
             _message(limit, wait / 1000), measure=limit.measure, retry_after=wait / 1000
@@ -66,7 +66,7 @@ def _message(limit: Limit, wait: float) -> str:
     return f"Rate limit reached for {limit.measure}: {allowed}. Please try again in {wait:g} s."
 
 
-def refusal(limit: Limit, wait: int, standings: tuple[Standing, ...]) -> LimitReached:
+def refusal(limit: Limit, wait: int, standings: Standings) -> LimitReached:
     """What the refusal by that limit is called; `wait` is milliseconds."""
     kind = BudgetSpent if limit.measure == "money" else LimitReached
     return kind(limit, wait, standings)

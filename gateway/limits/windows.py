@@ -1,7 +1,7 @@
 """
 The times over which limits count: a window that slides, a period of the calendar, at once.
 
-Instants are milliseconds since 1970.
+Where one clock is enough, instants are milliseconds since 1970.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,17 @@ Unit = Literal["day", "month"]
 
 DAY_MS = 86_400_000
 _FIRST_DAY = date(1970, 1, 1)
+
+
+@dataclass(slots=True)
+class Instant:
+    """
+    Milliseconds: `steady` counts windows, `wall` (since 1970) finds calendar periods. Not frozen,
+    which would cost each request a microsecond; never changed.
+    """
+
+    steady: int
+    wall: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,16 @@ from datetime import UTC, datetime
 from ..contract.errors import GatewayError
 from ..contract.provider import Usage
 from ..ledger.entry import entry_of, note_of
-from ..limits import Amounts, Ask, Limit, Limiter, LimitReached, Reservation, Standing
+from ..limits import (
+    NOT_LIMITED,
+    Amounts,
+    Ask,
+    Limit,
+    Limiter,
+    LimitReached,
+    Reservation,
+    Standings,
+)
 from ..pricing import FREE, ModelUnpriced, Price
 from ..telemetry.record import AttemptRecord, Record
 from .events import Tally
@@ -45,7 +54,7 @@ class Account:
         self.reckoning: Reckoning
         self.priced_for = ""
         """The target by whose price limits have room for the request."""
-        self.standings: tuple[Standing, ...] = ()
+        self.standings: Standings = NOT_LIMITED
         self.tally = Tally()
         self.lowered_cap: int | None = None
         """Tokens to which a budget has lowered the cap of an answer whose request names none."""

@@ -97,7 +97,7 @@ class Surfaces:
             if caller.may_use(route.model):
                 for limit in snapshot.plans.limits_of(caller.levels, route.model):
                     models[limit] = route.model if "/" in limit.scope else None
-        limits = snapshot.plans.shared(tuple(models))
+        limits = snapshot.plans.shared(models)
         standings = await self.pipeline.limiter.standings(caller.tenant, limits)
         return [(models[each.limit], each) for each in standings]
 

@@ -375,9 +375,9 @@ IN_PROCESS = (
     ),
     Mutant(
         "one more than the limit is admitted at once",
-        "memory.MemoryLimiter._has_room",
-        "> limit.amount:",
-        "> limit.amount + 1:",
+        "memory.MemoryLimiter._takes",
+        "if rest < 0:",
+        "if rest < -1:",
         "q1",
     ),
     Mutant(
@@ -391,7 +391,7 @@ IN_PROCESS = (
         "a refused request is charged",
         "memory.MemoryLimiter._fitting",
         "    if refused is not None:\n",
-        "    if refused is not None:\n        bound.pairs[0][1].take(now, 1)\n",
+        "    if refused is not None:\n        bound.charges[0][0].take(now, 1)\n",
         "q4",
     ),
     Mutant(

@@ -8,6 +8,7 @@ A step is a name and a few numbers, so that whoever draws numbers can draw a his
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import chain, count
@@ -18,6 +19,7 @@ from gateway.limits.keys import shard_of
 from gateway.limits.memory import AHEAD
 from gateway.limits.model import (
     DAY_MS,
+    NOT_LIMITED,
     NOTHING,
     Amounts,
     Ask,
@@ -27,7 +29,7 @@ from gateway.limits.model import (
     Measure,
     Reservation,
     Sliding,
-    Standing,
+    Standings,
 )
 from gateway.limits.refusal import LimitReached
 from tests.proofs.sides import GATEWAYS, SWEEP, InProcess, OnRedis, Side, Stored
@@ -128,7 +130,7 @@ class Event:
     grown: tuple[Limit, ...] = ()
     """Limits of which more is held than before."""
     error: GatewayError | None = None
-    standings: tuple[Standing, ...] = ()
+    standings: Standings = NOT_LIMITED
     at: int = 0
     """When `standings` were so, if not now."""
     reaped: bool = False
@@ -337,7 +339,9 @@ class World:
         held, used = request.reservation, Amounts(tokens, tokens)
         if request.state == "settled":
             limiter = self.side.limiters[gateway % len(self.side.limiters)]
-            await limiter.settle(replace(held, settled=False), used, entry=row_of(held, used))
+            again = copy(held)
+            again.settled = False
+            await limiter.settle(again, used, entry=row_of(held, used))
             if self.side.leased:  # in process it is known to have ended without a look at a clock
                 self._counts()
         else:

@@ -38,10 +38,6 @@ def test_a_window_that_never_frees_enough_tells_its_whole_length() -> None:
     assert window.wait(NOW, 2) == 10_000
 
 
-def test_a_window_resets_when_its_newest_bucket_leaves() -> None:
-    assert WindowCounter(TEN).resets_in(later(300)) == 11_000 - (START + 300) % 1000
-
-
 def test_a_period_is_idle_once_the_next_has_ended_too() -> None:
     period = PeriodCounter(Calendar("day"))
     at = period.take(NOW, 5)
@@ -61,7 +57,6 @@ def test_places_are_idle_while_none_is_taken() -> None:
     places.settle(NOW, places.take(NOW, 1), 1, 1)
 
     assert places.is_idle(NOW)
-    assert places.resets_in(NOW) == 0
 
 
 def test_a_period_that_did_not_begin_under_our_eyes_is_unseeded_until_it_is_told() -> None:

@@ -3,15 +3,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.limits.headers import duration, ratelimit_headers
-from gateway.limits.model import AtOnce, Calendar, Limit, Measure, Standing
+from gateway.limits.model import (
+    DAY_MS,
+    AtOnce,
+    Calendar,
+    Instant,
+    Limit,
+    Limits,
+    Measure,
+    Sliding,
+    Standings,
+    Window,
+)
+
+DAY = Calendar("day")
+NOW = Instant(steady=0, wall=DAY_MS - 20)
 
 
-def standing(measure: Measure, amount: int, remaining: int, reset: float = 1) -> Standing:
-    return Standing(Limit("tenant:a", measure, amount, Calendar("day")), remaining, reset)
+def standings(*told: tuple[Measure, int, int], window: Window = DAY) -> Standings:
+    """Of limits that are told by what they count, their amount, and what is left of it."""
+    limits = Limits(Limit("tenant:a", measure, amount, window) for measure, amount, _ in told)
+    return Standings(limits, [left for *_, left in told], NOW)
 
 
 def test_each_kind_tells_limit_remaining_and_reset() -> None:
-    headers = ratelimit_headers([standing("requests", 9, 5, 360), standing("tokens", 70, 0, 0.02)])
+    minutes = Limit("tenant:a", "requests", 9, Sliding(bucket_ms=60_000, buckets=5))
+    day = Limit("tenant:a", "tokens", 70, DAY)
+
+    headers = ratelimit_headers(Standings(Limits((minutes, day)), [5, 0], NOW))
 
     assert headers == [
         (b"x-ratelimit-limit-requests", b"9"),
@@ -25,37 +44,35 @@ def test_each_kind_tells_limit_remaining_and_reset() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 50)), min_size=1))
 def test_the_limit_with_the_smallest_remaining_share_speaks(pairs: list[tuple[int, int]]) -> None:
-    standings = [standing("tokens", amount, min(rest, amount)) for amount, rest in pairs]
+    all_of_them = standings(*(("tokens", amount, min(rest, amount)) for amount, rest in pairs))
 
-    (_, limit), (_, remaining), _ = ratelimit_headers(standings)
+    (_, limit), (_, remaining), _ = ratelimit_headers(all_of_them)
 
     told = int(remaining) / int(limit)
-    assert told == min(each.remaining / each.limit.amount for each in standings)
+    assert told == min(each.remaining / each.limit.amount for each in all_of_them)
 
 
 def test_places_money_and_nothing_tell_nothing() -> None:
-    places = Standing(Limit("tenant:a", "concurrency", 5, AtOnce()), 4, 0)
+    untold: tuple[tuple[Measure, int, int], ...] = (("concurrency", 5, 4), ("money", 9, 0))
 
-    assert ratelimit_headers([]) == ratelimit_headers([places, standing("money", 9, 0)]) == []
-    assert len(ratelimit_headers([standing("money", 9, 0), standing("tokens", 9, 1), places])) == 3
+    assert ratelimit_headers(standings()) == ratelimit_headers(standings(*untold)) == []
+    assert len(ratelimit_headers(standings(*untold, ("tokens", 9, 1), window=AtOnce()))) == 3
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
+    ("ms", "text"),
     [
         (0, "0ms"),
-        (0.0001, "1ms"),
-        (0.02, "20ms"),
-        (0.9991, "1s"),
-        (1, "1s"),
-        (1.001, "2s"),
-        (59.5, "1m0s"),
-        (360, "6m0s"),
-        (3600, "1h0m0s"),
-        (90061, "25h1m1s"),
+        (1, "1ms"),
+        (20, "20ms"),
+        (999, "999ms"),
+        (1000, "1s"),
+        (1001, "2s"),
+        (59_500, "1m0s"),
+        (360_000, "6m0s"),
+        (3_600_000, "1h0m0s"),
+        (90_061_000, "25h1m1s"),
     ],
 )
-def test_a_duration_is_written_as_openai_does_and_never_too_short(
-    seconds: float, text: str
-) -> None:
-    assert duration(seconds) == text.encode()
+def test_a_duration_is_written_as_openai_does_and_never_too_short(ms: int, text: str) -> None:
+    assert duration(ms) == text.encode()

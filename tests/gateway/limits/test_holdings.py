@@ -16,7 +16,7 @@ from gateway.limits.model import (
     OnStoreError,
     Reservation,
     Sliding,
-    Standing,
+    Standings,
 )
 from gateway.limits.redis import RedisLimiter
 from gateway.limits.settings import LimitsSettings
@@ -57,7 +57,7 @@ async def take(limiter: RedisLimiter, name: str, tokens: int = 100) -> Reservati
     return await limiter.reserve(name, "acme", LIMITS, Ask(Amounts(tokens)), note=b"{}")
 
 
-def left(standings: tuple[Standing, ...]) -> list[int]:
+def left(standings: Standings) -> list[int]:
     return [standing.remaining for standing in standings]
 
 

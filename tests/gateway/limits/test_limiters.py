@@ -1,6 +1,7 @@
 """What every limiter promises: each test runs in process and on Redis, under one clock."""
 
 import asyncio
+from copy import copy
 from dataclasses import replace
 from itertools import count
 from random import Random
@@ -173,7 +174,7 @@ async def test_a_refusal_says_how_every_limit_stands(limiter: Limiter) -> None:
 async def test_settling_twice_charges_once(limiter: Limiter) -> None:
     limits = (limit("tokens", 100), limit("tokens", 100, DAY), limit("concurrency", 2, AtOnce()))
     held = await take(limiter, *limits, tokens=80)
-    again = replace(held)
+    again = copy(held)
 
     await limiter.settle(held, Amounts(30))
     await limiter.settle(held, Amounts(30))
@@ -245,7 +246,7 @@ async def test_no_limits_admit_everything(limiter: Limiter) -> None:
     held = await take(limiter, tokens=10**9)
     await limiter.settle(held, Amounts(10**9))
 
-    assert held.standings == ()
+    assert not held.standings
 
 
 async def test_tenants_do_not_see_one_another(limiter: Limiter) -> None:
@@ -592,7 +593,7 @@ async def test_a_reservation_that_has_ended_can_not_be_raised_and_its_holder_hea
     limiter: Limiter,
 ) -> None:
     held = await ask(limiter, *EVERY, of=Ask(NOTHING))
-    await limiter.settle(replace(held), NOTHING)
+    await limiter.settle(copy(held), NOTHING)
 
     with pytest.raises(LimitsUnavailable):
         await limiter.extend(held, Amounts(5, 5))
@@ -609,10 +610,10 @@ async def test_how_limits_stand_is_told_without_taking_anything(
     first = await limiter.standings("acme", EVERY)
     second = await limiter.standings("acme", EVERY)
 
-    assert first == second
+    assert list(first) == list(second)
     assert [each.remaining for each in first] == [4, 60, 60, 600, 2]
     assert [each.limit for each in first] == list(EVERY)
-    assert await limiter.standings("acme", ()) == ()
+    assert not await limiter.standings("acme", ())
     ticker.ms += 60_000
     later = await limiter.standings("acme", EVERY)
     assert [each.remaining for each in later][:3] == [5, 100, 60]

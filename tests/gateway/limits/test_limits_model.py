@@ -8,6 +8,7 @@ decision, cap, wait and counter must agree with it. Its ledger is what it has se
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -45,7 +46,7 @@ from gateway.limits.model import (
     Measure,
     Reservation,
     Sliding,
-    Standing,
+    Standings,
 )
 from gateway.limits.redis import RedisLimiter
 from gateway.limits.settings import LimitsSettings
@@ -335,7 +336,7 @@ class Machine(RuleBasedStateMachine):
             return None, error.retry_after, error
         return held, None, None
 
-    def check_standings(self, now: int, standings: tuple[Standing, ...]) -> None:
+    def check_standings(self, now: int, standings: Standings) -> None:
         assert [standing.remaining for standing in standings] == self.remaining(now)
 
     def remaining(self, now: int) -> list[int]:
@@ -444,7 +445,7 @@ class Machine(RuleBasedStateMachine):
 
     def end(self, name: str, held: Held, used: Amounts, before: Amounts) -> None:
         """Settle it; `before` has been charged for it already."""
-        now, again, row = self.now(), replace(held.reservation), f"row {name}".encode()
+        now, again, row = self.now(), copy(held.reservation), f"row {name}".encode()
         more = Amounts(used.tokens + 1, used.cost + 1)
         self.remembers_too_much |= held.reservation.lost  # it is not corrected
         self.runner.run(self.limiter.settle(held.reservation, used, entry=row))

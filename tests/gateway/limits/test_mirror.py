@@ -14,8 +14,14 @@ SHARD = shard_of("acme")
 PREFIX = tenant_prefix("acme", SHARD)
 
 
+def held(charged: int, tokens: int, tenant: str) -> Reservation:
+    reservation = Reservation("r", tenant, LIMITS, Amounts(tokens))
+    reservation.charged = charged
+    return reservation
+
+
 def taken(mirror: Mirror, at: int, tokens: int = 100, tenant: str = "acme") -> Reservation:
-    reservation = Reservation("r", tenant, LIMITS, Amounts(tokens), charged=START + at)
+    reservation = held(START + at, tokens, tenant)
     mirror.took(reservation)
     return reservation
 
@@ -80,5 +86,5 @@ def test_tenants_that_are_gone_are_forgotten() -> None:
     taken(mirror, 11_000)
 
     assert list(mirror._windows) == ["acme"]
-    mirror.gave_back(Reservation("r", "t1", LIMITS, Amounts(5), charged=START), NOTHING)
+    mirror.gave_back(held(START, 5, "t1"), NOTHING)
     assert list(mirror._windows) == ["acme"]

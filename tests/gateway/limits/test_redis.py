@@ -1,6 +1,7 @@
 """The limiter on Redis: round trips, and what happens when Redis does not answer."""
 
 import asyncio
+from copy import copy
 from dataclasses import replace
 from random import Random
 
@@ -321,7 +322,9 @@ async def test_a_request_taken_from_the_share_is_settled_there(
 
     await limiter.settle(held, Amounts(50))
     await limiter.settle(held, Amounts(50))
-    await limiter.settle(replace(held, settled=False, limits=()), Amounts(50))
+    again = copy(held)
+    again.settled, again.limits = False, ()
+    await limiter.settle(again, Amounts(50))
 
     mortal.kill()
     assert (await reserve(limiter, "s", tokens=200)).standings[1].remaining == 0
