@@ -88,10 +88,12 @@ class Circuit:
 
     def note(self, settings: HealthSettings, *, failed: bool) -> None:
         """How a request ended."""
-        self.consecutive = self.consecutive + 1 if failed else 0
-        full = (1 << settings.window) - 1
-        self.outcomes = ((self.outcomes << 1) | failed) & full
-        self.results = min(self.results + 1, settings.window)
+        if failed or self.outcomes:
+            self.consecutive = self.consecutive + 1 if failed else 0
+            full = (1 << settings.window) - 1
+            self.outcomes = ((self.outcomes << 1) | failed) & full
+        if self.results < settings.window:
+            self.results += 1
 
     def is_too_much(self, settings: HealthSettings) -> bool:
         """Whether so many requests failed that it is to be left alone."""

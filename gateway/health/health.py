@@ -134,7 +134,9 @@ class Health:
     def probes(self, name: str) -> bool:
         """Whether a request that was admitted just now is the target's probe."""
         circuit = self._circuits.get(name)
-        return circuit is not None and (circuit.is_open or circuit.credential.is_disabled)
+        if circuit is None or not circuit.wary:
+            return False
+        return circuit.is_open or circuit.credential.is_disabled
 
     def sent(self, name: str) -> None:
         """A request's first attempt goes to the target: a share of a retry is earned."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from ..contract.errors import ProviderCutShort, ProviderGarbled, ProviderTimedOut
-from ..contract.provider import Reader, Seen, Target, UpstreamRequest
+from ..contract.provider import Reader, Seen, UpstreamRequest
 from ..routing import Candidate
 from ..telemetry.record import AttemptRecord
 from ..upstream import Deadline, Sending, UpstreamAnswer
@@ -86,9 +86,7 @@ class Attempt:
         self._candidate = candidate
         self._record = record
         self._tally = tally
-        self._timeouts = timeouts = candidate.streamed if call.stream else candidate.whole
-        self._ends_at = min(asker.ends_at, asker.now() + timeouts.attempt)
-        self._awaited_until = asker.leaves_at
+        self._timeouts = candidate.streamed if call.stream else candidate.whole
         self._deadline = Deadline(asker.interrupt.task)
         self._sending: Sending | None = None
 
@@ -100,15 +98,22 @@ class Attempt:
             ProviderError: there is none.
             InvalidRequest: the candidate's provider can't express the request.
         """
-        call, provider, record = self._call, self._candidate.provider, self._record
-        sent = provider.encode(call.operation, call.body, self._target())
+        asker, call, timeouts = self._asker, self._call, self._timeouts
+        candidate, record = self._candidate, self._record
+        provider, target = candidate.provider, candidate.target
+        if call.max_output is not None:
+            target = replace(target, max_output=call.max_output)
+        sent = provider.encode(call.operation, call.body, target)
+        now = asker.now()
+        self._ends_at = min(asker.ends_at, now + timeouts.attempt)
+        self._awaited_until = asker.leaves_at
         try:
-            self._await_content()
-            self._sending = sending = self._asker.pipeline.upstream.send(
+            self._await_content(now)
+            self._sending = sending = asker.pipeline.upstream.send(
                 sent,
                 public=provider.is_public,
                 headers=headers,
-                connect_timeout=self._timeouts.connect,
+                connect_timeout=timeouts.connect,
             )
             answer = await sending.__aenter__()
             record.status = answer.status
@@ -156,15 +161,12 @@ class Attempt:
 
     def hurry(self, seconds: float) -> None:
         """Nobody waits for it any more: it has so long at most."""
-        self._awaited_until = min(self._awaited_until, self._asker.now() + seconds)
-        self._await_content()
+        now = self._asker.now()
+        self._awaited_until = min(self._awaited_until, now + seconds)
+        self._await_content(now)
 
-    def _target(self) -> Target:
-        target, cap = self._candidate.target, self._call.max_output
-        return target if cap is None else replace(target, max_output=cap)
-
-    def _await_content(self) -> None:
-        now, awaited_until = self._asker.now(), self._awaited_until
+    def _await_content(self, now: float) -> None:
+        awaited_until = self._awaited_until
         own = min(now + self._timeouts.first_content, self._ends_at)
         # Whether the limit that holds now is not the target's own.
         self._is_cut_short = awaited_until - now < FAIR * (own - now)

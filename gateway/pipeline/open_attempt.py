@@ -110,7 +110,7 @@ class OpenAttempt:
         except ProviderError as renamed:  # a deadline that passed has named itself
             error = renamed
         finally:
-            self._ended(self._asker.pipeline.clock())
+            self._ended()
             self.judge(error)
             self.serving = None
         if not isinstance(error, ProviderError):
@@ -131,7 +131,7 @@ class OpenAttempt:
             try:
                 await opened.close(error)
             finally:
-                self._ended(self._asker.pipeline.clock())
+                self._ended()
 
     def judge(self, error: BaseException | None) -> None:
         """What the end of the answer says of the target that gave it."""
@@ -163,13 +163,15 @@ class OpenAttempt:
         if self.answer is None:
             self.answer = answer
         record.target = candidate.name
-        self._content_after = now - attempt.started
         if self._probes:  # one that streams holds up nobody
             pipeline.health.released(candidate.name)
+        content_after = now - attempt.started
         if isinstance(answer, Streamed):
             self._open = opened
+            self._content_after = content_after
         else:
-            self._ended(now)
+            self._lane.give_back(seconds=content_after)
+            attempt.ended = now
         if candidate.drains:
             self._asker.interrupt.catch_up()
         if record.first_content is None:
@@ -217,6 +219,6 @@ class OpenAttempt:
         except (TimeoutError, ProviderError):
             return  # what was counted so far stands
 
-    def _ended(self, now: float) -> None:
+    def _ended(self) -> None:
         self._lane.give_back(seconds=self._content_after)
-        self._asker.record.attempts[-1].ended = now
+        self._asker.record.attempts[-1].ended = self._asker.pipeline.clock()

@@ -28,6 +28,8 @@ from ..upstream import Upstream
 from .interrupt import Interrupt
 from .reckoning import Tariff
 
+_FIRST_HOP = (b"x-lockgate-hop", b"1")
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -160,10 +162,11 @@ class Pipeline:
         What an attempt carries beside its provider's headers: ids, to be found again by, and how
         many gateways it has come through.
         """
-        number = len(record.attempts)
+        number, hops = len(record.attempts), record.hops
+        suffix = "-1" if number == 1 else f"-{number}"
         own = (
-            (b"x-request-id", f"{record.request_id}-{number}".encode()),
-            (b"x-lockgate-hop", b"%d" % (record.hops + 1)),
+            (b"x-request-id", (record.request_id + suffix).encode()),
+            (b"x-lockgate-hop", b"%d" % (hops + 1)) if hops else _FIRST_HOP,
         )
         if record.trace is None:
             return own

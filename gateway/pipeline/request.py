@@ -78,8 +78,9 @@ class Request:
             GatewayError: nobody who is known, or who may do this from there.
         """
         caller = await self._snapshot.access.caller(head, client)
-        self.record.tenant, self.record.key = caller.tenant, caller.key_id
-        self.record.project = caller.project or ""
+        record = self.record
+        record.tenant, record.key = caller.tenant, caller.key_id
+        record.project = caller.project or ""
         return caller
 
     async def answer(
@@ -215,14 +216,15 @@ class Request:
         """What it has come to: the record is complete, and health hears of the target."""
         if self.interrupt.error is not None and isinstance(error, asyncio.CancelledError):
             error = self.interrupt.error
-        attempt = self._attempt
-        has_answer = attempt is not None and attempt.answer is not None
-        if self.account is not None and (has_answer or self._left_while_asking()):
-            self.account.charge()
-        if attempt is not None:
+        record, attempt, account = self.record, self._attempt, self.account
+        has_answer = False
+        if attempt is not None and account is not None:
+            has_answer = attempt.answer is not None
+            if has_answer or self._left_while_asking():
+                account.charge()
             attempt.judge(error)
-        conclude(self.record, error, committed=has_answer)
-        self.record.ended = self._pipeline.clock()
+        conclude(record, error, committed=has_answer)
+        record.ended = self._pipeline.clock()
 
     def _left_while_asking(self) -> bool:
         """Whether it was interrupted while an upstream may have had the prompt already."""

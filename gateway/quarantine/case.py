@@ -34,7 +34,8 @@ class Quarantine:
         Ask about a tenant, in the round trip that is about to begin. `body` is the request as it
         was validated; it is not changed.
         """
-        return Case(self, tenant, body)
+        flag = self.book.flag(tenant) if self.settings.enabled else None
+        return Case(self, tenant, body, flag)
 
     def fingerprint(self, body: Mapping[str, Any]) -> str:
         """32 hex digits that tell a body from others, whatever the order of its fields."""
@@ -45,18 +46,17 @@ class Quarantine:
 class Case:
     """Of one request. Nothing of it need be awaited or closed."""
 
-    __slots__ = ("_body", "_fingerprint", "_flag", "_quarantine", "_tenant", "kills")
+    kills = 0
+    """Backends that such a request is known to have killed."""
+    _fingerprint = ""
 
-    def __init__(self, quarantine: Quarantine, tenant: str, body: Mapping[str, Any]) -> None:
-        self.kills = 0
-        """Backends that such a request is known to have killed."""
+    def __init__(
+        self, quarantine: Quarantine, tenant: str, body: Mapping[str, Any], flag: Flag | None
+    ) -> None:
         self._quarantine = quarantine
         self._tenant = tenant
         self._body = body
-        self._fingerprint = ""
-        self._flag: Flag | None = None
-        if quarantine.settings.enabled:
-            self._flag = quarantine.book.flag(tenant)
+        self._flag = flag
 
     @property
     def is_suspect(self) -> bool:
