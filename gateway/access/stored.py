@@ -14,7 +14,7 @@ Hot: `known` and `used` run once a request.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from random import Random
 from types import TracebackType
@@ -27,7 +27,7 @@ from .cache import Entry, KeyCache
 from .callers import NOBODY, Caller, StoredKey
 from .holders import Change, Holders
 from .key import Key
-from .look_ups import LookUps
+from .look_ups import Found, LookUps
 from .networks import networks_of
 from .pepper import Peppers
 from .revocations import Revocations, States
@@ -50,9 +50,9 @@ TRIES = 3
 class KeyTable(States, Writes, Protocol):
     """The stored keys."""
 
-    async def find(self, public_id: str) -> "Identity | None":
+    async def find(self, public_ids: Sequence[str]) -> "Mapping[str, Identity]":
         """
-        The key of that public id, None if there is none.
+        The keys of those public ids that there are.
 
         Raises:
             StoreUnavailable: the database is out of reach.
@@ -90,7 +90,8 @@ class StoredKeys:
     """
     The keys of a database. Used between the ends of its `async with`.
 
-    `look_ups` counts the questions to the database since the start, refreshes included.
+    `look_ups` counts the keys that the database was asked for since the start, those included
+    that were read again.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class StoredKeys:
         self._running = LookUps(self._load)
         self._upkeep = Upkeep(table)
         self._revocations = Revocations(table, clocks.now)
-        self._meanwhile: dict[str, Holders] = {}  # changes since each of them was asked for
+        self._meanwhile: dict[object, Holders] = {}  # changes since each question was asked
         self._tasks: list[asyncio.Task[None]] = []
         feed.subscribe(self._changed)
 
@@ -198,24 +199,39 @@ class StoredKeys:
     def _is_down(self) -> bool:
         return self._stale_for() > DOWN_AFTER
 
-    async def _load(self, public_id: str) -> StoredKey | None:
+    async def _load(self, public_ids: Sequence[str]) -> Found:
         """
-        Ask the database, and ask again where the key was changed in the meantime: the answer may
-        be from before the change and would outlive the news of it.
+        Ask the database, and ask again where a key was changed in the meantime: the answer may be
+        from before the change and would outlive the news of it.
         """
+        answers: dict[str, StoredKey | None] = {}
+        asked_for = public_ids
         for _ in range(TRIES):
-            self._meanwhile[public_id] = Holders()
-            self.look_ups += 1
-            asked = self._clock()
-            try:
-                found = await self._table.find(public_id)
-            finally:
-                changed = self._meanwhile.pop(public_id)
-            stored = None if found is None else _stored(found)
-            if not _concerns(changed, public_id, stored):
-                self._keep(public_id, stored, asked)
-                return stored
-        raise StoreUnavailable
+            found, changed, asked = await self._ask(asked_for)
+            asked_for = []
+            for public_id in found:
+                stored = found[public_id]
+                if _concerns(changed, public_id, stored):
+                    asked_for.append(public_id)
+                else:
+                    self._keep(public_id, stored, asked)
+                    answers[public_id] = stored
+            if not asked_for:
+                break
+        return answers
+
+    async def _ask(self, public_ids: Sequence[str]) -> tuple[Found, Holders, float]:
+        """What the database says, whom changes have concerned meanwhile, and when it was asked."""
+        question = object()
+        self._meanwhile[question] = Holders()
+        self.look_ups += len(public_ids)
+        asked = self._clock()
+        try:
+            found = await self._table.find(public_ids)
+        finally:
+            changed = self._meanwhile.pop(question)
+        answers = {each: _stored(found[each]) if each in found else None for each in public_ids}
+        return answers, changed, asked
 
     def _keep(self, public_id: str, stored: StoredKey | None, asked: float) -> None:
         if stored is None:
@@ -226,8 +242,8 @@ class StoredKeys:
     def _changed(self, changes: Iterable[Change]) -> None:
         concerned = Holders.of(changes)
         if concerned:
-            for public_id, before in self._meanwhile.items():
-                self._meanwhile[public_id] = before | concerned
+            for question, before in self._meanwhile.items():
+                self._meanwhile[question] = before | concerned
             self._cache.drop(concerned)
             self._revocations.suspect(concerned)
 

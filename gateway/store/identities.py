@@ -1,12 +1,12 @@
 """
 What authentication reads of the stored keys, and the little that it writes.
 
-One query finds a key with its project and tenant. What is written, when a key was last used and
+One query finds keys with their projects and tenants. What is written, when a key was last used and
 its digest under another pepper, is nothing that an administrator changes: no version counts it
 and no audit row tells of it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -61,18 +61,17 @@ class Identities:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self, public_id: str) -> Identity | None:
+    async def find(self, public_ids: Sequence[str]) -> dict[str, Identity]:
         """
-        The key of that public id, None if there is none.
+        The keys of those public ids that there are; `AT_ONCE` at most.
 
         Raises:
             StoreUnavailable: the database is out of reach.
         """
         async with self._database.reading() as connection:
-            row = (await connection.execute(_FIND, {"of": public_id})).mappings().first()
-        if row is None:
-            return None
-        return Identity(**{name: _frozen(value) for name, value in row.items()})
+            rows = (await connection.execute(_FIND, {"of": public_ids})).all()
+        found = [Identity(*[_frozen(value) for value in row]) for row in rows]
+        return {each.public_id: each for each in found}
 
     async def peppers(self) -> frozenset[str]:
         """
@@ -138,7 +137,7 @@ class Identities:
 
 
 _FIND = (
-    select(
+    select(  # in the order of Identity
         _keys.c.public_id,
         _keys.c.name,
         _keys.c.digest,
@@ -162,7 +161,7 @@ _FIND = (
     .outerjoin(
         _projects, (_projects.c.tenant == _keys.c.tenant) & (_projects.c.id == _keys.c.project)
     )
-    .where(_keys.c.public_id == bindparam("of"))
+    .where(_keys.c.public_id.in_(bindparam("of", expanding=True)))
 )
 
 _USED = (

@@ -1,7 +1,7 @@
 """Keys of a database, with a table and a feed that do as they are told, in virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -60,7 +60,7 @@ class World:
         self.is_up = True
         self.feed_stands_since: float | None = None
         self.takes = 0.01
-        self.now = self.most = 0
+        self.now = self.most = self.asked = 0
         self.found: list[str] = []
         self.used: dict[str, datetime] = {}
         self.replaced: dict[str, Replacement] = {}
@@ -100,16 +100,17 @@ class World:
 
     # The table
 
-    async def find(self, public_id: str) -> Identity | None:
-        self.found.append(public_id)
+    async def find(self, public_ids: Sequence[str]) -> dict[str, Identity]:
+        self.found += public_ids
+        self.asked += 1
         self.now += 1
         self.most = max(self.most, self.now)
-        row = self.rows.get(public_id)
+        rows = {each: self.rows[each] for each in public_ids if each in self.rows}
         await asyncio.sleep(self.takes)
         self.now -= 1
         if not self.is_up:
             raise StoreUnavailable
-        return row
+        return rows
 
     async def ended(
         self,
@@ -247,7 +248,7 @@ async def test_a_key_that_was_not_used_for_a_minute_is_read_anew() -> None:
 
 async def test_when_all_keys_must_be_read_again_each_is_asked_for_once_and_four_at_a_time() -> None:
     world = World()
-    many = [world.add() for _ in range(200)]
+    many = [world.add() for _ in range(500)]
 
     async with opened(world) as (keys, access):
         await asyncio.gather(*(answer(access, key) for key in many))
@@ -255,7 +256,7 @@ async def test_when_all_keys_must_be_read_again_each_is_asked_for_once_and_four_
         said = await asyncio.gather(*(answer(access, key) for key in many * 20))
 
     assert set(said) == {"acme"}
-    assert keys.look_ups == 400
+    assert keys.look_ups == len(world.found) == 1000
     assert world.most == AT_ONCE
 
 

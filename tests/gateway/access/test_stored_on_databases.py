@@ -275,8 +275,7 @@ async def test_a_copy_of_everything_that_is_kept_holds_no_key_and_is_none(
 
 async def test_what_is_stored_of_a_key_is_no_credential(database: Database) -> None:
     key = await make(database)
-    stored = await Identities(database).find(key.public_id)
-    assert stored is not None
+    stored = (await Identities(database).find([key.public_id]))[key.public_id]
     hexed = stored.digest.hex()
 
     async with replica(database) as one:

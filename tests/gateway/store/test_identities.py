@@ -61,7 +61,7 @@ async def test_a_key_is_found_with_what_stands_above_it(database: Database) -> N
         changed = {"expires": expires, "plan": "bronze", "models": ["chat"]}
         await connection.execute(update(keys).where(keys.c.public_id == A).values(changed))
 
-    assert await Identities(database).find(A) == Identity(
+    assert (await Identities(database).find([A]))[A] == Identity(
         public_id=A,
         name="one",
         digest=b"a" * 32,
@@ -86,9 +86,8 @@ async def test_a_key_is_found_with_what_stands_above_it(database: Database) -> N
 async def test_a_key_without_a_project_has_none(database: Database) -> None:
     await fill(database)
 
-    found = await Identities(database).find(B)
+    found = (await Identities(database).find([B]))[B]
 
-    assert found is not None
     assert (found.project, found.project_plan, found.project_models) == (None, None, None)
     assert found.project_suspended is False
     assert (found.plan, found.models, found.expires) == (None, None, None)
@@ -97,8 +96,7 @@ async def test_a_key_without_a_project_has_none(database: Database) -> None:
 async def test_there_is_no_key_of_another_id(database: Database) -> None:
     await fill(database)
 
-    assert await Identities(database).find(C) is None
-    assert await Identities(database).find("' or 1=1 --") is None
+    assert await Identities(database).find([C, "' or 1=1 --"]) == {}
 
 
 async def test_a_suspended_tenant_and_project_are_told(database: Database) -> None:
@@ -107,13 +105,12 @@ async def test_a_suspended_tenant_and_project_are_told(database: Database) -> No
         await connection.execute(update(tenants).values(suspended=True))
         await connection.execute(update(projects).values(suspended=True))
 
-    found = await Identities(database).find(A)
+    found = (await Identities(database).find([A]))[A]
 
-    assert found is not None
     assert (found.tenant_suspended, found.project_suspended) == (True, True)
 
 
-async def test_a_key_is_found_by_one_query(
+async def test_keys_are_found_by_one_query(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(database)
@@ -125,7 +122,7 @@ async def test_a_key_is_found_by_one_query(
         return await execute(self, statement, *more)
 
     monkeypatch.setattr(AsyncConnection, "execute", counting)
-    assert await Identities(database).find(A) is not None
+    assert set(await Identities(database).find([A, C, B])) == {A, B}
     assert len(asked) == 1
 
 
@@ -257,7 +254,7 @@ async def test_without_the_database_nobody_is_unknown(tmp_path: Any) -> None:
 
     async with nowhere:
         for asked in (
-            Identities(nowhere).find(A),
+            Identities(nowhere).find([A]),
             Identities(nowhere).peppers(),
             Identities(nowhere).ended({"acme"}, (), (), NOW),
             Identities(nowhere).write({A: NOW}, {}),
