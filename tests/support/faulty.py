@@ -178,9 +178,9 @@ async def serving(
     """
     server = Server(scheme="http" if context is None else "https")
     stage = _Stage(script, server)
-    listener = await asyncio.start_server(
-        stage.accept, "127.0.0.1", port, ssl=context, backlog=1024
-    )
+    # Over TLS, a client that does not answer a goodbye would be waited for for 30 seconds.
+    tls = {} if context is None else {"ssl": context, "ssl_shutdown_timeout": 1}
+    listener = await asyncio.start_server(stage.accept, "127.0.0.1", port, backlog=1024, **tls)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server
