@@ -20,7 +20,7 @@ from contextlib import suppress
 from datetime import date
 from itertools import islice
 from random import Random
-from typing import NamedTuple, Self, SupportsBytes
+from typing import Self, SupportsBytes
 
 import structlog
 
@@ -40,15 +40,10 @@ LAGGING = 5.0
 PATIENCE = 5.0
 """Seconds that who asks for sums waits for rows that were put before."""
 
+_Waiting = tuple[SupportsBytes, int, float]
+"""What waits, the bytes that it takes, and since when."""
+
 _log = structlog.get_logger()
-
-
-class _Waiting(NamedTuple):
-    """What waits, the bytes that it takes, and since when."""
-
-    entry: SupportsBytes
-    size: int
-    since: float
 
 
 class Ledger:
@@ -98,7 +93,7 @@ class Ledger:
     @property
     def oldest(self) -> float:
         """Seconds that the first of them has waited."""
-        return self._clock() - self._queue[0].since if self._queue else 0.0
+        return self._clock() - self._queue[0][2] if self._queue else 0.0
 
     @property
     def lagging(self) -> bool:
@@ -187,12 +182,14 @@ class Ledger:
             _log.error("ledger_rows_left", rows=len(self._queue), lost=lost)
 
     def _take(self, entry: SupportsBytes) -> None:
-        size = sys.getsizeof(entry) + OVERHEAD
-        self._queue.append(_Waiting(entry, size, self._clock()))
+        size = (entry.size if type(entry) is Entry else sys.getsizeof(entry)) + OVERHEAD
+        self._queue.append((entry, size, self._clock()))
         self._bytes += size
         self._put += 1
-        self._some.set()
-        if len(self._queue) >= BATCH:
+        queued = len(self._queue)
+        if queued == 1:  # either event stays set until fewer are left
+            self._some.set()
+        if queued == BATCH:
             self._enough.set()
 
     async def _run(self) -> None:
@@ -205,7 +202,7 @@ class Ledger:
 
     async def _write_batch(self) -> None:
         batch = list(islice(self._queue, BATCH))
-        rows = [row for each in batch if (row := self._row(each.entry)) is not None]
+        rows = [row for entry, _, _ in batch if (row := self._row(entry)) is not None]
         while True:
             try:
                 await self._writer.write(rows)
@@ -225,9 +222,9 @@ class Ledger:
             return None
 
     def _drop(self, written: Sequence[_Waiting]) -> None:
-        for each in written:
+        for _, size, _ in written:
             self._queue.popleft()
-            self._bytes -= each.size
+            self._bytes -= size
         self._written += len(written)
         if self._keeper is not None:
             self._keeper.forget(self._written)

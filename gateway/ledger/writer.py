@@ -79,11 +79,11 @@ class Writer:
         Raises:
             StoreUnavailable: it is not known of any of them whether it is written.
         """
-        # In the order of their ids, which is how `insert` writes a single slice.
-        ordered = sorted(rows, key=lambda row: row.request_id)
         most = self._most
-        for i in range(0, len(ordered), most):
-            await self._write(ordered[i : i + most])
+        if len(rows) > most:  # in the order of their ids, as `insert` writes a single slice
+            rows = sorted(rows, key=lambda row: row.request_id)
+        for i in range(0, len(rows), most):
+            await self._write(rows[i : i + most])
         # Not sooner: what had been written before is no proof that more would be.
         self._most = min(BATCH, 2 * most)
         if self._failed:

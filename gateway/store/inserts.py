@@ -18,6 +18,7 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
+import orjson
 from sqlalchemy import ARRAY, Dialect, String, Table, any_, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import StatementError
@@ -184,8 +185,9 @@ def _utc(instant: datetime) -> datetime:
 
 def _sqlite_times(instant: datetime) -> tuple[object, object]:
     """As SQLAlchemy's own types for SQLite write them."""
-    text = instant.isoformat(" ", "microseconds")
-    return text[:26], text[:10]
+    told = orjson.dumps(instant).decode()  # `isoformat` asks UTC for its offset, for twice the time
+    day, time = told[1:11], told[12:27] if instant.microsecond else f"{told[12:20]}.000000"
+    return f"{day} {time}", day
 
 
 def _postgresql_times(instant: datetime) -> tuple[object, object]:

@@ -10,6 +10,7 @@ numbers are looked up by the record's own fields.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import (
     CollectorRegistry,
@@ -117,9 +118,8 @@ class Metrics:
         Info("lockgate_build", "The version that runs.", registry=self.registry).info(
             {"version": version}
         )
-        self._requests_of: dict[tuple[str, str, str, int], Number] = {}
+        self._endings: dict[tuple[str, str, str, int], _Ending] = {}
         self._attempts_of: dict[tuple[str, str | None], Number] = {}
-        self._models_of: dict[tuple[str, str], _Model] = {}
         self._in_flight_of = {name: in_flight.labels(name) for name in OPERATIONS}
         self._other_in_flight = in_flight.labels(OTHER)
         self._admitted = self._decisions.labels("all", "admitted")
@@ -163,18 +163,17 @@ class Metrics:
 
     def finished(self, record: Record) -> None:
         """Count everything about it."""
-        operation, name = record.operation, record.model
-        self._in_flight_of.get(operation, self._other_in_flight).value -= 1
-        model = self._models_of.get((operation, name)) or self._model(operation, name)
-        key = (operation, name, record.outcome, record.status)
-        (self._requests_of.get(key) or self._request(key)).value += 1
-        model.duration.observe(record.ended - record.started)
+        key = (record.operation, record.model, record.outcome, record.status)
+        ending = self._endings.get(key) or self._ending(key)
+        ending.in_flight.value -= 1
+        ending.requests.value += 1
+        ending.duration.observe(record.ended - record.started)
         if record.stream and record.first_content is not None:
-            model.first_token.observe(record.first_content - record.started)
-        model.read.value += record.prompt_tokens
-        model.written.value += record.completion_tokens
+            ending.first_token.observe(record.first_content - record.started)
+        ending.read.value += record.prompt_tokens
+        ending.written.value += record.completion_tokens
         if record.cost:
-            model.cost.value += record.cost / NANO
+            ending.cost.value += record.cost / NANO
         for attempt in record.attempts:
             tried = (attempt.target, attempt.error)
             (self._attempts_of.get(tried) or self._attempt(*tried)).value += 1
@@ -212,7 +211,7 @@ class Metrics:
             self._attempts_of[target, error] = number
         return number
 
-    def _request(self, key: tuple[str, str, str, int]) -> Number:
+    def _ending(self, key: tuple[str, str, str, int]) -> "_Ending":
         operation, model, outcome, status = key
         labels = (
             _known(operation, OPERATIONS),
@@ -220,44 +219,31 @@ class Metrics:
             _known(outcome, OUTCOMES),
             str(status) if status in STATUSES else OTHER,
         )
-        number = self._requests.labels(*labels)
-        if labels == (operation, model or OTHER, outcome, str(status)):
-            self._requests_of[key] = number
-        return number
-
-    def _model(self, operation: str, name: str) -> "_Model":
-        labels = _known(operation, OPERATIONS), _known(name, self._models)
-        made = _Model(
-            duration=self._duration.labels(*labels),
+        made = _Ending(
+            in_flight=self._in_flight_of.get(operation, self._other_in_flight),
+            requests=self._requests.labels(*labels),
+            duration=self._duration.labels(*labels[:2]),
             first_token=self._first_token.labels(labels[1]),
             read=self._tokens.labels(labels[1], "input"),
             written=self._tokens.labels(labels[1], "output"),
             cost=self._cost.labels(labels[1]),
         )
-        if labels == (operation, name or OTHER):
-            self._models_of[operation, name] = made
+        if labels == (operation, model or OTHER, outcome, str(status)):
+            self._endings[key] = made
         return made
 
 
-class _Model:
-    """What a request for one model adds to."""
+@dataclass(slots=True)
+class _Ending:
+    """What a request adds to that ended in one way."""
 
-    __slots__ = ("cost", "duration", "first_token", "read", "written")
-
-    def __init__(
-        self,
-        *,
-        duration: Spread,
-        first_token: Spread,
-        read: Number,
-        written: Number,
-        cost: Number,
-    ) -> None:
-        self.duration = duration
-        self.first_token = first_token
-        self.read = read
-        self.written = written
-        self.cost = cost
+    in_flight: Number
+    requests: Number
+    duration: Spread
+    first_token: Spread
+    read: Number
+    written: Number
+    cost: Number
 
 
 class _Watched(Collector):

@@ -124,7 +124,7 @@ async def test_rows_outwait_an_outage(database_url: str) -> None:
 
 
 async def test_a_full_ledger_says_so_and_still_takes_rows(database_url: str) -> None:
-    room = 3 * (sys.getsizeof(entry(1)) + OVERHEAD)
+    room = 3 * (entry(1).size + OVERHEAD)
     async with Database(database_url, timeout=0.5) as database, Ledger(
         database, settings(max_queue=room)
     ) as ledger:  # fmt: skip

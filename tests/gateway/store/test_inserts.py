@@ -3,6 +3,8 @@
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import event, func, select
 
 from gateway.store.database import Database
@@ -44,6 +46,12 @@ async def test_what_was_written_reads_back_the_same(database: Database) -> None:
     async with database.reading() as connection:
         found = (await connection.execute(ledger.select())).one()
     assert (found.day, found.attempts) == (date(2026, 3, 1), 2)
+
+
+@given(st.datetimes(timezones=st.just(UTC)) | st.just(datetime(2026, 3, 1, tzinfo=UTC)))
+def test_sqlite_has_instants_to_the_microsecond(at: datetime) -> None:
+    text = at.isoformat(" ", "microseconds")
+    assert inserts_for("sqlite").times(at) == (text.removesuffix("+00:00"), text[:10])
 
 
 async def test_an_instant_is_written_in_utc(database: Database) -> None:

@@ -122,15 +122,11 @@ def test_ten_thousand_made_up_names_create_no_series_and_fill_no_cache(metrics: 
 
     feed(0)
     before = set(series(metrics.registry))
-    caches = [
-        len(each) for each in (metrics._requests_of, metrics._attempts_of, metrics._models_of)
-    ]
+    caches = [len(each) for each in (metrics._endings, metrics._attempts_of)]
     for number in range(10_000):
         feed(number)
     assert set(series(metrics.registry)) == before
-    assert caches == [
-        len(each) for each in (metrics._requests_of, metrics._attempts_of, metrics._models_of)
-    ]
+    assert caches == [len(each) for each in (metrics._endings, metrics._attempts_of)]
     text = metrics.render("")[0].decode()
     assert "junk" not in text
     assert "word-" not in text
