@@ -208,12 +208,11 @@ class Attempt:
             self._note_model(seen)
         deadline, now = self._deadline, self._asker.now
         stall, ends_at = min(self._timeouts.stall, self._asker.hints.patience), self._ends_at
-        is_impatient = stall < FAIR * self._timeouts.stall
+        self._is_cut_short = stall < FAIR * self._timeouts.stall
 
         def waiting() -> None:
             stalled_at = now() + stall
             if stalled_at < ends_at:
-                self._is_cut_short = is_impatient
                 deadline.until(stalled_at, "upstream_stalled")
             else:  # how long an answer is, and how fast it is taken, is the client's to say
                 self._is_cut_short = True

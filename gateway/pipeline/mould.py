@@ -26,28 +26,38 @@ _END: Final = b"\n\n"
 class Mould:
     """Of one stream. `seen` is what each event of it says; its payload is nobody's to read."""
 
-    __slots__ = ("_after", "_before", "_end", "_sent_after", "_sent_before", "_start", "seen")
+    __slots__ = (
+        "_after",
+        "_before",
+        "_sent_after",
+        "_sent_before",
+        "_string",
+        "_text",
+        "seen",
+    )
 
     def __init__(self, came: tuple[bytes, bytes], sent: tuple[bytes, bytes]) -> None:
         """What is before and after the text, as it comes and as it is sent on."""
         self._before, self._after = came
         self._sent_before, self._sent_after = sent
-        self._start, self._end = len(self._before), -len(self._after)
+        start, end = len(self._before), -len(self._after)
+        self._text = slice(start, end)
+        self._string = slice(start - 1, end + 1)  # with its quotation marks
         self.seen = Seen(content=True, pieces=1)
 
     def fits(self, event: bytes) -> bool:
         """Whether these bytes are one event, and one of these."""
         if not (event.startswith(self._before) and event.endswith(self._after)):
             return False
-        try:  # with its quotation marks: there must be one string between them, and no more
-            text = orjson.loads(event[self._start - 1 : self._end + 1])
+        try:  # there must be one string between them, and no more
+            text = orjson.loads(event[self._string])
         except orjson.JSONDecodeError:
             return False
         return bool(text) and len(event) <= MAX_EVENT
 
     def cast(self, event: bytes) -> bytes:
         """What the client gets of an event that fits."""
-        return self._sent_before + event[self._start : self._end] + self._sent_after
+        return self._sent_before + event[self._text] + self._sent_after
 
 
 def mould_of(came: bytes, sent: bytes) -> Mould | None:

@@ -68,17 +68,21 @@ class OpenAttempt:
         """
         asker, account, name = self._asker, self._account, candidate.name
         pipeline, record = asker.pipeline, asker.record
+        health = pipeline.health
         self._lane = lane = pipeline.queues.lane(candidate.provider)
         if not lane.take():
             # An instant that has passed: refused at once, with the measured time to come back.
             await lane.wait(record.tenant, asker.content_by if waits else 0.0)
-        self._probes = pipeline.admit(candidate, lane)
+        if not health.admits(name):
+            lane.give_back()
+            raise ProviderBusy("being probed")
+        self._probes = health.probes(name)
         self.serving = candidate
         attempt = pipeline.attempt_record(record, candidate)
         account.tally = tally = Tally()
         if not self.has_asked:
             self.has_asked = True
-            pipeline.health.sent(name)
+            health.sent(name)
         try:
             opened = Attempt(asker, call, candidate, attempt, tally)
             headers = pipeline.attempt_headers(record, attempt)

@@ -13,13 +13,13 @@ from functools import cached_property
 from random import Random
 
 from ..access import Access
-from ..contract.errors import LedgerFull, ProviderBusy
+from ..contract.errors import LedgerFull
 from ..contract.head import Head
 from ..contract.provider import Operation
 from ..health import Health
 from ..limits import Limiter, Plans
 from ..quarantine import Quarantine
-from ..queueing import Lane, Queues
+from ..queueing import Queues
 from ..routing import Candidate, Routes
 from ..telemetry.context import Contexts
 from ..telemetry.record import AttemptRecord, Observer, Record
@@ -73,7 +73,8 @@ class Pipeline:
         self.clock = tools.clock
         self._ledger_is_full = tools.ledger_is_full
         self._contexts = tools.contexts
-        self._observers = tools.observers
+        self._hear_of_begun = tuple(each.began for each in tools.observers)
+        self._hear_of_finished = tuple(each.finished for each in tools.observers)
         self._live: dict[Interrupt, Record] = {}
 
     def record(self, operation: Operation, head: Head, client_request_id: str) -> Record:
@@ -112,14 +113,15 @@ class Pipeline:
     def began(self, record: Record, interrupt: Interrupt) -> None:
         """Called by a request that is entered."""
         self._live[interrupt] = record
-        for observer in self._observers:
-            observer.began(record.operation)
+        operation = record.operation
+        for hear in self._hear_of_begun:
+            hear(operation)
 
     def finished(self, record: Record, interrupt: Interrupt) -> None:
         """Called by a request whose record is complete."""
         self._live.pop(interrupt, None)
-        for observer in self._observers:
-            observer.finished(record)
+        for hear in self._hear_of_finished:
+            hear(record)
 
     def check_ledger(self) -> None:
         """
@@ -128,20 +130,6 @@ class Pipeline:
         """
         if self._ledger_is_full():
             raise LedgerFull
-
-    def admit(self, candidate: Candidate, lane: Lane) -> bool:
-        """
-        Ask health, once a slot in its provider's lane is taken; whether this request is its
-        target's probe.
-
-        Raises:
-            ProviderBusy: another request is finding out whether it works again; the slot is given
-                back.
-        """
-        if not self.health.admits(candidate.name):
-            lane.give_back()
-            raise ProviderBusy("being probed")
-        return self.health.probes(candidate.name)
 
     def attempt_record(self, record: Record, candidate: Candidate) -> AttemptRecord:
         """Begin the record of one more attempt."""

@@ -23,17 +23,16 @@ class Deadline:
     sets one. Instants are those of the task's loop's clock, in seconds.
     """
 
-    __slots__ = ("_armed", "_at", "_cancelling", "_code", "_ended_as", "_loop", "_task", "_timer")
+    _at = inf
+    _armed = inf
+    _code = ""
+    _ended_as: str | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self._task = task
         self._loop = task.get_loop()
         self._cancelling = task.cancelling()
-        self._at = inf
-        self._armed = inf
-        self._code = ""
-        self._ended_as: str | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     def until(self, at: float, code: str) -> None:
         """From now on the block may last until `at`, else it ends as `code`."""

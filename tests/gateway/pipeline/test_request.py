@@ -342,23 +342,25 @@ async def test_only_one_request_finds_out_whether_a_target_is_back() -> None:
     bench.check_nothing_is_left()
 
 
-async def test_a_target_whose_plan_was_made_before_its_probe_began_is_busy() -> None:
+async def test_a_target_whose_plan_was_made_before_its_probe_began_is_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     bench = pipeline_of(
         [refuses(503), streams(1e6)],
-        [streams(*STREAM), refuses(503)],
+        streams(*STREAM),
         health=HealthSettings(consecutive_failures=1, cool_down=10),
     )
     await bench.ask()
     await asyncio.sleep(10)
     assert bench.health.admits("a/m")  # as another request would that planned at the same time
+    for planned_by in ("is_up", "prefers"):
+        monkeypatch.setattr(bench.health, planned_by, lambda _: True)
 
-    (candidate, *_) = bench.pipeline.snapshot.routes.find("chat").candidates  # type: ignore[union-attr]
-    lane = bench.pipeline.queues.lane(candidate.provider)
-    assert lane.take()
-    with pytest.raises(ProviderError, match="being probed"):
-        bench.pipeline.admit(candidate, lane)
+    await bench.ask()
 
-    assert bench.pipeline.queues.taken() == 0
+    assert bench.upstreams.asked == ["a", "b", "b"]
+    assert [each.target for each in bench.heard.records[-1].attempts] == ["b/m"]
+    bench.check_nothing_is_left()
 
 
 async def test_nothing_is_sent_when_all_targets_are_down() -> None:
