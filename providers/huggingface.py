@@ -101,7 +101,7 @@ class HuggingFace(Compatible[HuggingFaceSettings]):
         name = quote(split_model(model)[0], safe="/")
         return f"{self.settings.base_url}/hf-inference/models/{name}/{path}"
 
-    def _adapt(self, operation: Operation, out: dict[str, Any]) -> None:
+    def _adapt(self, operation: Operation, out: dict[str, Any], target: Target) -> None:
         if self.settings.route == "hf-inference":
             out["model"] = split_model(out["model"])[0]
 

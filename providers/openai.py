@@ -122,8 +122,7 @@ class Compatible(Provider[C]):
 
     def encode(self, operation: Operation, body: Body, target: Target) -> UpstreamRequest:
         """Pass the request on, but for the model name, the cap and what the host refuses."""
-        out = dict(body)
-        out["model"] = target.model
+        out = {**body, "model": target.model}
         dropped = self._drop(out) if self._drops else ()
         injected = False
         if operation == "embedding":
@@ -131,8 +130,9 @@ class Compatible(Provider[C]):
                 out.pop("encoding_format", None)
         else:
             self._cap(operation, out, target.max_output)
-            injected = self._ask_for_usage(out)
-        self._adapt(operation, out)
+            if out.get("stream") and self.settings.stream_usage:
+                injected = _ask_for_usage(out)
+        self._adapt(operation, out, target)
         return UpstreamRequest(
             url=self._url(operation, target.model),
             headers=self._headers,
@@ -160,7 +160,7 @@ class Compatible(Provider[C]):
     def _url(self, operation: Operation, model: str) -> str:
         return self._urls[operation]
 
-    def _adapt(self, operation: Operation, out: dict[str, Any]) -> None:
+    def _adapt(self, operation: Operation, out: dict[str, Any], target: Target) -> None:
         """What else the kind writes differently; `out` is a copy, its values are not."""
 
     def _drop(self, out: dict[str, Any]) -> tuple[str, ...]:
@@ -189,16 +189,6 @@ class Compatible(Provider[C]):
         if cap is not None:
             out[self._max_tokens_field] = cap
 
-    def _ask_for_usage(self, out: dict[str, Any]) -> bool:
-        """Whether usage was asked for that the client did not ask for."""
-        if not (out.get("stream") and self.settings.stream_usage):
-            return False
-        options = out.get("stream_options") or {}
-        if options.get("include_usage"):
-            return False
-        out["stream_options"] = {**options, "include_usage": True}
-        return True
-
 
 class OpenAI(Compatible[OpenAISettings]):
     """OpenAI itself, or any host of its dialect under another `base_url`."""
@@ -221,3 +211,12 @@ class OpenAI(Compatible[OpenAISettings]):
         if self.settings.project:
             pairs += ((b"openai-project", self.settings.project.encode()),)
         return pairs
+
+
+def _ask_for_usage(out: dict[str, Any]) -> bool:
+    """Whether the client did not ask for it itself."""
+    options = out.get("stream_options") or {}
+    if options.get("include_usage"):
+        return False
+    out["stream_options"] = {**options, "include_usage": True}
+    return True

@@ -12,7 +12,7 @@ import base64
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 import orjson
 
@@ -108,24 +108,19 @@ class WholeReader(_Reader):
     complete = False
 
     def _note(self, payload: dict[str, Any], seen: Seen) -> None:
-        seen.usage = usage_of(payload.get("usage"), payload.get("service_tier"))
+        usage = seen.usage = usage_of(payload.get("usage"), payload.get("service_tier"))
         choices = _list(payload.get("choices"))
         for choice in choices:
             if type(choice) is not dict:
                 raise _garbled("a choice is not an object")
-            self._weigh(choice.get("message") or choice.get("text"), seen)
+            said = choice.get("message") or choice.get("text")
+            if usage is not None and type(said) is dict and said.get("content"):
+                seen.content = True  # with usage, nobody needs to know how much
+            else:
+                _weigh(said, seen)
             if reason := choice.get("finish_reason"):
                 _note_finish(reason, seen)
         self.complete = len(seen.finish_reasons) == len(choices) > 0
-
-    def _weigh(self, said: Any, seen: Seen) -> None:
-        """The usual message has text and comes with usage: then nobody needs to know how much."""
-        if seen.usage is not None and type(said) is dict and said.get("content"):
-            seen.content = True
-            return
-        size = _text_bytes(said)
-        seen.pieces += -(-size // BYTES_PER_TOKEN)
-        seen.content = seen.content or size > 0
 
 
 class EmbeddingReader(_Reader):
@@ -175,19 +170,20 @@ def usage_of(usage: Any, tier: Any = None) -> Usage | None:
     if type(usage) is not dict:
         return None
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    total = usage.get("total_tokens")
-    if completion is None and type(prompt) is type(total) is int:
+    if completion is None and type(prompt) is type(total := usage.get("total_tokens")) is int:
         completion = total - prompt  # embeddings have no tokens of their own
-    if not (_is_count(prompt) and _is_count(completion)):
+    if not type(prompt) is type(completion) is int:  # a bool is an int, too
+        return None
+    if not (0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS):
         return None
     found = Usage(prompt, completion)
-    if details := usage.get("prompt_tokens_details"):
-        found.cached = _part(details, "cached_tokens", prompt)
-        found.cache_written = max(_part(details, name, prompt) for name in _CACHE_WRITES)
-        found.audio_prompt = _part(details, "audio_tokens", prompt)
-    if details := usage.get("completion_tokens_details"):
-        found.reasoning = _part(details, "reasoning_tokens", completion)
-        found.audio_completion = _part(details, "audio_tokens", completion)
+    if type(details := usage.get("prompt_tokens_details")) is dict:
+        found.cached = _part(details.get("cached_tokens"), prompt)
+        found.cache_written = max([_part(details.get(name), prompt) for name in _CACHE_WRITES])
+        found.audio_prompt = _part(details.get("audio_tokens"), prompt)
+    if type(details := usage.get("completion_tokens_details")) is dict:
+        found.reasoning = _part(details.get("reasoning_tokens"), completion)
+        found.audio_completion = _part(details.get("audio_tokens"), completion)
     if type(tier) is str and tier != "default":
         found.service_tier = tier
     return found
@@ -237,16 +233,14 @@ def _note_finish(reason: Any, seen: Seen) -> None:
     seen.finish_reasons += (reason,)
 
 
-def _is_count(value: object) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= MAX_TOKENS  # a bool is an int, too
+def _part(part: Any, whole: int) -> int:
+    return min(max(part, 0), whole) if type(part) is int else 0
 
 
-def _part(details: Any, name: str, whole: int) -> int:
-    match details:
-        case dict() if type(part := details.get(name)) is int:
-            return min(max(part, 0), whole)
-        case _:
-            return 0
+def _weigh(said: Any, seen: Seen) -> None:
+    size = _text_bytes(said)
+    seen.pieces += -(-size // BYTES_PER_TOKEN)
+    seen.content = seen.content or size > 0
 
 
 def _text_bytes(said: Any) -> int:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from gateway.contract.continuation import Continuation, Said
 from gateway.contract.network import Network
-from gateway.contract.provider import Body, Operation, Target, UpstreamRequest
+from gateway.contract.provider import Body, Operation, Target
 
 from .continuing import continuation
 from .openai import Compatible, CompatibleSettings
@@ -43,32 +43,28 @@ class VLLM(Compatible[VLLMSettings]):
     network: ClassVar[Network] = "private"
     health_path: ClassVar[str] = "/health"
 
-    def encode(self, operation: Operation, body: Body, target: Target) -> UpstreamRequest:
-        """Pass the request on; the stream of a resumable target tells its tokens as it goes."""
-        if target.resumable and body.get("stream") and self.settings.stream_usage:
-            body = {**body, "stream_options": _continuous(body.get("stream_options"))}
-        return super().encode(operation, body, target)
-
     def resume(
         self, operation: Operation, body: Body, target: Target, said: Said
     ) -> Continuation | None:
         """Go on with text, where that is exact."""
         return continuation(operation, body, target, said)
 
-    def _adapt(self, operation: Operation, out: dict[str, Any]) -> None:
-        _rename_guided(out)
-        if self.settings.continuous_usage and out.get("stream") and operation != "embedding":
-            out["stream_options"] = _continuous(out.get("stream_options"))
+    def _adapt(self, operation: Operation, out: dict[str, Any], target: Target) -> None:
+        if not _OLD_NAMES.isdisjoint(out):
+            _rename_guided(out)
+        if out.get("stream") and operation != "embedding" and self._tells_tokens(target):
+            out["stream_options"] = {
+                **(out.get("stream_options") or {}),
+                "continuous_usage_stats": True,
+            }
 
-
-def _continuous(options: dict[str, Any] | None) -> dict[str, Any]:
-    return {**(options or {}), "continuous_usage_stats": True}
+    def _tells_tokens(self, target: Target) -> bool:
+        """Whether every event of a stream is to tell its tokens: another may have to go on."""
+        return self.settings.continuous_usage or (target.resumable and self.settings.stream_usage)
 
 
 def _rename_guided(out: dict[str, Any]) -> None:
     """Old names of structured outputs become one object; what the client wrote there wins."""
-    if _OLD_NAMES.isdisjoint(out):
-        return
     old = {name: out.pop(name) for name in _GUIDED if name in out}
     wanted = {_GUIDED[name]: value for name, value in old.items() if value is not None}
     given = out.get("structured_outputs") or {}

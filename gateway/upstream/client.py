@@ -11,7 +11,8 @@ import httpx
 
 from ..contract.provider import UpstreamRequest
 from .answer import UpstreamAnswer
-from .exchange import Exchange, Header, Outgoing, Transport
+from .deadline import Watch
+from .exchange import Exchange, Header, Transport
 from .naming import named
 from .seam import Adapted
 from .settings import UpstreamSettings
@@ -29,6 +30,8 @@ class Upstream:
         self._transport: Transport = (
             transport if isinstance(transport, RelayTransport) else Adapted(transport, settings)
         )
+        self.watch = Watch()
+        """Of the deadlines of those who wait for an answer."""
 
     def send(
         self,
@@ -53,41 +56,49 @@ class Upstream:
             ProviderGarbled: what came is not HTTP/1.1, has no body, or is compressed in a way
                 that is not known here.
         """
-        outgoing = Outgoing(request, public=public, more=headers, connect_timeout=connect_timeout)
-        return Sending(self._transport, outgoing)
+        return Sending(self._transport, request, headers, connect_timeout, public=public)
 
     async def aclose(self) -> None:
         """Close every connection, those in use too."""
+        self.watch.close()
         await self._transport.aclose()
 
 
 class Sending:
-    """One request on its way: from `__aenter__` on it owns a connection."""
+    """
+    One request on its way: from `__aenter__` on it owns a connection. `sent` says whether anything
+    may have gone out.
+    """
 
-    __slots__ = ("_exchange", "_outgoing", "_transport")
+    __slots__ = ("_exchange", "_transport", "connect_timeout", "more", "public", "request", "sent")
 
-    def __init__(self, transport: Transport, outgoing: Outgoing) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        request: UpstreamRequest,
+        more: tuple[Header, ...],
+        connect_timeout: float | None,
+        *,
+        public: bool,
+    ) -> None:
         self._transport = transport
-        self._outgoing = outgoing
+        self.request = request
+        self.public = public
+        self.more = more
+        self.connect_timeout = connect_timeout
+        self.sent = False
         self._exchange: Exchange | None = None
-
-    @property
-    def sent(self) -> bool:
-        """Whether anything may have gone out."""
-        return self._outgoing.sent
 
     async def __aenter__(self) -> UpstreamAnswer:
         try:
-            exchange = await self._transport.exchange(self._outgoing)
+            exchange = self._exchange = await self._transport.exchange(self)
         except httpx.HTTPError as error:
             raise named(error) from error
         try:
-            answer = UpstreamAnswer(exchange)
+            return UpstreamAnswer(exchange)
         except BaseException:
             await exchange.aclose()
             raise
-        self._exchange = exchange
-        return answer
 
     async def __aexit__(
         self,

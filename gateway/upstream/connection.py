@@ -10,9 +10,9 @@ both whole and nothing else came; its owner closes a connection that is not clea
 At most `HIGH_WATER` + `READ_SIZE` bytes of body wait here for a slow reader, who takes all of
 them at once: the socket is not read beyond that.
 
-Hot: one `buffer_updated` a read of the socket, one `on_body` a chunk of the wire, one future a
-wait; whoever wants the rest of a body is not woken for a part of it. All connections of a pool read
-into one buffer, which is parsed before the next read.
+Hot: one `buffer_updated` a read of the socket, one future a wait; whoever wants the rest of a body
+is not woken for a part of it. The parser puts pieces of body into a list by itself. All connections
+of a pool read into one buffer, which is parsed before the next read.
 """
 
 import asyncio
@@ -22,6 +22,9 @@ from typing import Any
 
 import httpx
 from httptools import HttpParserError, HttpResponseParser
+
+from .arrival import Arrival
+from .exchange import Header, Headers
 
 READ_SIZE = 64 * 1024
 """Bytes taken from the socket at once: the size of the shared buffer."""
@@ -41,56 +44,37 @@ PATIENCE = 30
 
 _PIECE_COST = 48  # bytes that a piece of body costs beside its content
 _BODILESS = (204, 304)
+_VERSIONS = ("1.1", "1.0")
 
 
 class Connection(asyncio.BufferedProtocol):
     """
-    A socket with at most one exchange on it.
+    A socket with at most one exchange on it; `answer` is the response of the last.
 
     `buffer` is where the socket is read into, shared with other connections of the same loop.
     `lost` is called once when the connection is gone, whoever ended it. `made_at`, `idle_since`
-    and `taken_at` belong to the pool.
+    and `taken_at` belong to the pool, and so does `free`, which is called when an answer is over.
     """
 
     def __init__(self, *, buffer: bytearray, lost: Callable[["Connection"], None]) -> None:
         self.made_at = 0.0
         self.idle_since = 0.0
         self.taken_at = 0.0
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.answered = False
-        """Whether a byte of the present response has come."""
+        self.free: Callable[[Connection], None] = _keep
         self.exchanges = 0
         """How many requests it was given."""
+        self.new_future = asyncio.get_running_loop().create_future
         self._view = memoryview(buffer)
         self._lost = lost
-        self._loop = asyncio.get_running_loop()
+        self._pieces: list[bytes] = []
+        self._fields: list[Header] = []
+        self.on_body = self._pieces.append  # for the parser, as below
         self._parser: Any = HttpResponseParser(self)
         self._transport: Any = None
-        self._waiter: asyncio.Future[None] | None = None
         self._writable = True
         self._open = False
-        self._expect(bodiless=False)
-        self._complete = True  # nothing is expected before a request was sent
-
-    def _expect(self, *, bodiless: bool) -> None:
-        self.status = 0
-        self.headers = []
-        self.answered = False
-        self._bodiless = bodiless
-        self._sent = False
-        self._head_complete = False
-        self._until_close = False
-        self._complete = False
-        self._keep_alive = False
-        self._error: httpx.TransportError | None = None
-        self._pieces: list[bytes] = []
-        self._waiting_bytes = 0
-        self._reading = True
-        self._is_patient = False
-        self._barren_bytes = 0  # since the last piece of body
-        self._head_bytes = 0
-        self._informational = 0
+        self.answer = Arrival(self, self._pieces)
+        self.answer.complete = True  # nothing is expected before a request was sent
 
     # For the owner
 
@@ -101,20 +85,26 @@ class Connection(asyncio.BufferedProtocol):
         return self._open and not self._transport.is_closing()
 
     @property
+    def answered(self) -> bool:
+        """Whether a byte of the last response has come."""
+        return self.answer.answered
+
+    @property
     def is_clean(self) -> bool:
         """Whether another request may be sent: the last one and its answer are wholly over."""
+        answer = self.answer
         return (
-            self.is_open
-            and self._complete
-            and self._sent
-            and self._keep_alive
+            answer.keeps_alive
+            and not answer.unsent
             and not self._pieces
+            and self._open
+            and not self._transport.is_closing()
             and self._transport.get_write_buffer_size() == 0
         )
 
-    async def exchange(self, head: bytes, body: bytes, *, bodiless: bool = False) -> None:
+    async def exchange(self, head: bytes, body: bytes, *, bodiless: bool = False) -> Arrival:
         """
-        Send one request and wait for the head of its response: `status` and `headers`.
+        Send one request and wait for the head of its response.
 
         `bodiless` says that no body follows, whatever the headers promise (HEAD). Returns
         as soon as the head is there, even if the upstream did not wait for all of `body`.
@@ -124,53 +114,27 @@ class Connection(asyncio.BufferedProtocol):
             httpx.RemoteProtocolError: what came is not HTTP/1.1 or passes a bound.
         """
         self.exchanges += 1
-        if self._error is None:
-            self._expect(bodiless=bodiless)
-            if not self.is_open:
-                self._over(None)
-            elif len(body) <= WRITE_SIZE:
-                self._transport.write(head + body)
-                self._sent = True
-            else:
-                await self._write(head, body)
-        while not self._head_complete:
-            if self._error is not None:
-                raise self._error
-            await self.news()
+        if self.answer.error is not None:
+            raise self.answer.error
+        answer = self.answer = Arrival(self, self._pieces)
+        if bodiless:
+            answer.bodiless = True
+        if not self.is_open:
+            self._over(None)
+        elif len(body) <= WRITE_SIZE:
+            self._transport.write(head + body)
+        else:
+            await self._write(head, body, answer)
+        while not answer.status:
+            if answer.error is not None:
+                raise answer.error
+            await answer.news()
+        return answer
 
-    def take(self) -> bytes | None:
-        """
-        All of the body that has come, None if nothing has, empty at its end.
-
-        Raises:
-            httpx.ReadError: the connection ended before the body did.
-            httpx.RemoteProtocolError: the framing of the body is broken.
-        """
-        pieces = self._pieces
-        if not pieces:
-            if self._error is not None:
-                raise self._error
-            return b"" if self._complete else None
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self._waiting_bytes = 0
-        if not self._reading:
-            self._reading = True
-            if self.is_open:
-                self._transport.resume_reading()
-        return data
-
-    def news(self) -> asyncio.Future[None]:
-        """For the next thing that happens here. One may wait at a time."""
-        self._is_patient = False
-        waiter = self._waiter = self._loop.create_future()
-        return waiter
-
-    def rest(self) -> asyncio.Future[None]:
-        """For the end of the body, or as much of it as may wait here."""
-        waiter = self.news()
-        self._is_patient = True
-        return waiter
+    def read_on(self) -> None:
+        """Read the socket again, after so much had waited that it was left alone."""
+        if self.is_open:
+            self._transport.resume_reading()
 
     def close(self) -> None:
         """End the connection at once; what was not yet sent is dropped."""
@@ -178,23 +142,17 @@ class Connection(asyncio.BufferedProtocol):
             self._open = False
             self._transport.abort()
 
-    async def _write(self, head: bytes, body: bytes) -> None:
+    async def _write(self, head: bytes, body: bytes, answer: Arrival) -> None:
+        answer.unsent = True
         self._transport.write(head)
         view = memoryview(body)
         for start in range(0, len(view), WRITE_SIZE):
-            while not self._writable and not self._head_complete and self._error is None:
-                await self.news()
-            if self._head_complete or self._error is not None or not self.is_open:
+            while not self._writable and not answer.status and answer.error is None:
+                await answer.news()
+            if answer.status or answer.error is not None or not self.is_open:
                 return
             self._transport.write(view[start : start + WRITE_SIZE])
-        self._sent = True
-
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():  # whoever waited may have been cancelled
-                waiter.set_result(None)
+        answer.unsent = False
 
     # For the transport
 
@@ -208,32 +166,42 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._writable = True
-        self._wake()
+        self.answer.wake()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._view  # no bytearray: asyncio's TLS slices it, and would fill a copy
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._complete:
+        answer = self.answer
+        if answer.complete:
             # Bytes that nobody asked for: on a fresh connection it does not speak HTTP, on an
             # idle one it says goodbye; either way no request may follow.
             self._fail(httpx.RemoteProtocolError("the upstream spoke before it was asked"))
             return
-        self.answered = True
-        self._barren_bytes += nbytes
+        pieces = self._pieces
+        before = len(pieces)
+        answer.barren += nbytes
         try:
             self._parser.feed_data(self._view[:nbytes])
         except HttpParserError as error:
             self._fail(httpx.RemoteProtocolError(str(error.__context__ or error)))
             return
-        if self._barren_bytes > MAX_HEAD and not self._complete:
-            self._fail(httpx.RemoteProtocolError(f"more than {MAX_HEAD} bytes without a body"))
+        if not answer.complete:
+            self._bound(answer, nbytes, len(pieces) - before)
+        if answer.complete or answer.held_up or not answer.is_patient:
+            answer.wake()
+
+    def _bound(self, answer: Arrival, nbytes: int, pieces: int) -> None:
+        """What came does not complete it: see that no more of it waits than may."""
+        if not pieces:
+            if answer.barren > MAX_HEAD:
+                self._fail(httpx.RemoteProtocolError(f"more than {MAX_HEAD} bytes without a body"))
             return
-        if self._waiting_bytes > HIGH_WATER and self._reading and not self._complete:
-            self._reading = False
+        answer.barren = 0
+        answer.waiting += nbytes + pieces * _PIECE_COST
+        if answer.waiting > HIGH_WATER and not answer.held_up:
+            answer.held_up = True
             self._transport.pause_reading()
-        if not self._is_patient or self._complete or not self._reading:
-            self._wake()
 
     def eof_received(self) -> None:
         # Whatever is still unsent helps nobody: an orderly close would wait for it.
@@ -247,79 +215,81 @@ class Connection(asyncio.BufferedProtocol):
         self._lost(self)
 
     def _over(self, exc: Exception | None) -> None:
-        if not self._complete and self._error is None:
-            if self._until_close and exc is None:
-                self._complete = True
+        answer = self.answer
+        if not answer.complete and answer.error is None:
+            if answer.until_close and exc is None:
+                answer.complete = True
             else:
-                self._error = httpx.ReadError(
+                answer.error = httpx.ReadError(
                     "the connection ended within the response"
-                    if self.answered
+                    if answer.answered
                     else "the connection ended before a response"
                 )
-                self._error.__cause__ = exc
-        self._wake()
+                answer.error.__cause__ = exc
+        answer.wake()
 
     def _fail(self, error: httpx.TransportError) -> None:
-        if not (self._complete and self._head_complete) and self._error is None:
-            self._error = error
+        answer = self.answer
+        if not (answer.complete and answer.status) and answer.error is None:
+            answer.error = error
         self.close()
-        self._wake()
+        answer.wake()
 
-    # For the parser
+    # For the parser; `on_body` is the list of pieces itself
 
     def on_message_begin(self) -> None:
-        if self._complete:
+        if self.answer.complete:
             raise httpx.RemoteProtocolError("more than one response")
+        self._fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > MAX_HEAD or len(self.headers) >= MAX_HEADERS:
-            raise httpx.RemoteProtocolError(
-                f"more than {MAX_HEADERS} headers, or {MAX_HEAD} bytes of them"
-            )
-        if not self._head_complete:  # trailers are of no use
-            self.headers.append((name.lower(), value))
+        fields = self._fields
+        if len(fields) >= MAX_HEADERS:
+            raise httpx.RemoteProtocolError(f"more than {MAX_HEADERS} headers")
+        fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
+        answer, parser = self.answer, self._parser
+        fields, self._fields = self._fields, []  # what follows are trailers, of no use
+        status = parser.get_status_code()
         if status < 200:
-            self._skip(status)
+            self._skip(status, fields)
             return
-        if status > 599 or self._parser.get_http_version() not in ("1.1", "1.0"):
+        if answer.barren > MAX_HEAD and answer.hint_bytes + _size(fields) > MAX_HEAD:
+            raise httpx.RemoteProtocolError(f"more than {MAX_HEAD} bytes of headers")
+        if status > 599 or parser.get_http_version() not in _VERSIONS:
             raise httpx.RemoteProtocolError("not a response of HTTP/1.1")
-        self.status = status
-        self._until_close = not self._is_framed()
-        self._head_complete = True
-        if self._bodiless:
-            self._complete = True
-
-    def on_body(self, body: bytes) -> None:
-        self._barren_bytes = 0
-        self._waiting_bytes += len(body) + _PIECE_COST
-        self._pieces.append(body)
+        answer.headers = headers = Headers(fields)
+        coding = headers.raw.get(b"transfer-encoding")
+        if coding is not None:
+            if coding.strip().lower() != b"chunked":
+                raise httpx.RemoteProtocolError("a transfer-encoding other than chunked")
+        elif b"content-length" not in headers.raw and status not in _BODILESS:
+            answer.until_close = True
+        answer.status = status
+        if answer.bodiless:
+            answer.complete = True
 
     def on_message_complete(self) -> None:
-        if self._head_complete:
-            self._complete = True
-            self._keep_alive = self._parser.should_keep_alive()
+        answer = self.answer
+        if answer.status:
+            answer.complete = True
+            answer.keeps_alive = self._parser.should_keep_alive()
 
-    def _skip(self, status: int) -> None:
-        self._informational += 1
-        if self._informational > MAX_INFORMATIONAL or not 100 <= status < 200 or status == 101:
-            raise httpx.RemoteProtocolError(f"{self._informational} informational responses")
-        self.headers = []
+    def _skip(self, status: int, fields: list[Header]) -> None:
+        answer = self.answer
+        answer.hints += 1
+        answer.hint_bytes += _size(fields)
+        if answer.hints > MAX_INFORMATIONAL or not 100 <= status < 200 or status == 101:
+            raise httpx.RemoteProtocolError(f"{answer.hints} informational responses")
 
-    def _is_framed(self) -> bool:
-        framed = self.status in _BODILESS
-        chunked = False
-        for name, value in self.headers:
-            if name == b"content-length":
-                framed = True
-            elif name == b"transfer-encoding":
-                if chunked or value.strip().lower() != b"chunked":
-                    raise httpx.RemoteProtocolError("a transfer-encoding other than chunked")
-                chunked = True
-        return framed or chunked
+
+def _size(fields: list[Header]) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in fields)
+
+
+def _keep(connection: Connection) -> None:
+    """Nobody wants it back."""
 
 
 def _tune(peer: socket.socket) -> None:

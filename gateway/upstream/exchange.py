@@ -8,7 +8,7 @@ httpx's; names for them are `naming`'s.
 """
 
 from abc import abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator, Mapping
 from typing import Protocol
 
 import httpx
@@ -21,28 +21,47 @@ IDENTITY: Header = (b"accept-encoding", b"identity")
 """Every request carries it: nobody here wants a body packed."""
 
 
-class Outgoing:
+class Outgoing(Protocol):
     """
     One POST on its way. `more` are headers beside the request's own; a `connect_timeout` of None,
     else in seconds, is the settings'. `sent` is the transport's to say: whether anything may have
     gone out.
     """
 
-    __slots__ = ("connect_timeout", "more", "public", "request", "sent")
+    request: UpstreamRequest
+    public: bool
+    more: tuple[Header, ...]
+    connect_timeout: float | None
+    sent: bool
 
-    def __init__(
-        self,
-        request: UpstreamRequest,
-        *,
-        public: bool,
-        more: tuple[Header, ...],
-        connect_timeout: float | None,
-    ) -> None:
-        self.request = request
-        self.public = public
-        self.more = more
-        self.connect_timeout = connect_timeout
-        self.sent = False
+
+class Headers(Mapping[str, str]):
+    """
+    An answer's headers by their names in lower case; repeated ones are joined with a comma.
+
+    `pairs` is how they came, `raw` what they say. One is decoded when somebody asks for it: of a
+    dozen, hardly any is.
+    """
+
+    __slots__ = ("pairs", "raw")
+
+    def __init__(self, pairs: list[Header]) -> None:
+        self.pairs = pairs
+        self.raw = dict(pairs)
+        if len(self.raw) != len(pairs):
+            self.raw = _joined(pairs)
+
+    def __getitem__(self, name: str) -> str:
+        return self.raw[_bytes(name)].decode("latin-1")
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and _bytes(name) in self.raw
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self.raw)
+
+    def __len__(self) -> int:
+        return len(self.raw)
 
 
 class Body(Protocol):
@@ -68,14 +87,10 @@ class Body(Protocol):
 
 
 class Exchange(Body, Protocol):
-    """
-    An answer whose head is there. It owns a connection until its body ends, or `aclose`.
-
-    Header names are in lower case, a repeated header comes repeatedly.
-    """
+    """An answer whose head is there. It owns a connection until its body ends, or `aclose`."""
 
     status: int
-    headers: list[Header]
+    headers: Headers
 
     async def aclose(self) -> None:
         """Free the connection: it is not used again unless the body has ended. May be repeated."""
@@ -121,3 +136,14 @@ class Engine(httpx.AsyncBaseTransport):
     @abstractmethod
     def waiting(self) -> int:
         """Requests that wait for a connection."""
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("latin-1", "replace")  # no name has a ? in it
+
+
+def _joined(pairs: list[Header]) -> dict[bytes, bytes]:
+    values: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        values[name] = values[name] + b", " + value if name in values else value
+    return values

@@ -53,7 +53,7 @@ class Pool:
         self._max_age = max_age
         self._clock = clock
         self._idle: dict[Connection, None] = {}  # the longest idle first
-        self._busy: set[Connection] = set()
+        self._members: set[Connection] = set()  # those idle and in use
         self._dialling = 0
         self._waiters: OrderedDict[asyncio.Future[Connection | None], None] = OrderedDict()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -62,7 +62,7 @@ class Pool:
     @property
     def open(self) -> int:
         """Slots taken: connections idle, in use and being made."""
-        return len(self._idle) + len(self._busy) + self._dialling
+        return len(self._members) + self._dialling
 
     @property
     def idle(self) -> int:
@@ -80,14 +80,17 @@ class Pool:
 
         The caller owes one `give_back` for it.
         """
-        now = self._clock()
-        while self._idle:
-            connection, _ = self._idle.popitem()
-            if self._is_fresh(connection, now):
-                connection.taken_at = now
-                self._busy.add(connection)
+        idle = self._idle
+        while idle:
+            connection, _ = idle.popitem()
+            now = connection.taken_at = self._clock()
+            if (
+                connection.is_open
+                and now - connection.idle_since < self._idle_timeout
+                and now - connection.made_at < self._max_age
+            ):
                 return connection
-            connection.close()
+            self._close(connection)
         return None
 
     async def take(self, *, connect_timeout: float, pool_timeout: float) -> Connection:
@@ -123,30 +126,27 @@ class Pool:
         Raises:
             httpx.ConnectError, httpx.ConnectTimeout: as `dial` says.
         """
-        self._busy.discard(stale)
+        self._close(stale)
         self._dialling += 1
-        stale.close()
         self._drop_idle(since=stale.idle_since)
         return await self._connect(connect_timeout)
 
     def give_back(self, connection: Connection) -> None:
         """Hand a taken connection to the next user if it is clean, else close it."""
-        if connection not in self._busy:
+        if connection not in self._members:
             return  # the pool was closed, or it was replaced
         now = self._clock()
-        if self._closed or not connection.is_clean or now - connection.made_at > self._max_age:
-            self._busy.discard(connection)
-            connection.close()
+        if not connection.is_clean or now - connection.made_at > self._max_age:
+            self._close(connection)
             if _looks_dead(connection, now):
                 self._drop_idle(since=connection.idle_since)
             self._offer_slot()
             return
-        connection.idle_since = connection.taken_at = now
-        waiter = self._next_waiter()
-        if waiter is not None:
+        connection.idle_since = now
+        if self._waiters and (waiter := self._next_waiter()) is not None:
+            connection.taken_at = now
             waiter.set_result(connection)
             return
-        self._busy.discard(connection)
         self._idle[connection] = None
         if self._sweeper is None:
             self._sweep_in(self._idle_timeout)
@@ -157,20 +157,18 @@ class Pool:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        for connection in (*self._idle, *self._busy):
+        for connection in self._members:
             connection.close()
         self._idle.clear()
-        self._busy.clear()
+        self._members.clear()
         while (waiter := self._next_waiter()) is not None:
             waiter.set_exception(httpx.ConnectError("the pool is closed"))
         await asyncio.sleep(0)  # sockets are closed by the loop's next turn
 
-    def _is_fresh(self, connection: Connection, now: float) -> bool:
-        return (
-            connection.is_open
-            and now - connection.idle_since < self._idle_timeout
-            and now - connection.made_at < self._max_age
-        )
+    def _close(self, connection: Connection) -> None:
+        """Its slot is free; whoever calls this says for whom."""
+        self._members.discard(connection)
+        connection.close()
 
     async def _turn(self, pool_timeout: float) -> Connection | None:
         """Wait for a connection, or for None: a slot to dial one in, already counted."""
@@ -187,7 +185,7 @@ class Pool:
             raise
         if connection is None or connection.is_open:
             return connection
-        self._busy.discard(connection)  # it died on the way here: keep its slot
+        self._members.discard(connection)  # it died on the way here: keep its slot
         self._dialling += 1
         return None
 
@@ -215,7 +213,8 @@ class Pool:
             connection.close()
             raise httpx.ConnectError("the pool is closed")
         connection.made_at = self._clock()
-        self._busy.add(connection)
+        connection.free = self.give_back
+        self._members.add(connection)
         return connection
 
     def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
@@ -237,6 +236,7 @@ class Pool:
         # One in use keeps its slot until its user gives it back.
         if connection in self._idle:
             del self._idle[connection]
+            self._members.discard(connection)
             self._offer_slot()
 
     def _drop_idle(self, *, since: float) -> None:
@@ -245,7 +245,7 @@ class Pool:
             if connection.idle_since > since:
                 return
             del self._idle[connection]
-            connection.close()
+            self._close(connection)
 
     def _sweep_in(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

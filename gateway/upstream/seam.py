@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 
-from .exchange import IDENTITY, Header, Outgoing
+from .exchange import IDENTITY, Headers, Outgoing
 from .settings import UpstreamSettings
 
 MAX_URLS = 1024
@@ -79,7 +79,7 @@ class _Streamed:
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)
         self.status = response.status_code
-        self.headers: list[Header] = [(name.lower(), value) for name, value in response.headers.raw]
+        self.headers = Headers([(name.lower(), value) for name, value in response.headers.raw])
         self._stream = stream
         self._pieces: AsyncIterator[bytes] = aiter(stream)
         self._piece: bytes | None = None

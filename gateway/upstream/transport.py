@@ -8,18 +8,20 @@ request is sent again, once, which is why bodies are bytes: whoever asked never 
 Requests come by `exchange`, whose heads are prepared once a target, and from those who speak
 httpx's language by `handle_async_request`.
 
-Hot: `exchange` once an attempt, `_Lent.take` once a chunk.
+Hot: `exchange` once an attempt, `Arrival.take` once a chunk.
 """
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import httpx
 
 from ..contract.provider import UpstreamRequest
 from . import heads
+from .arrival import Arrival
 from .connection import Connection
 from .dialler import Dialler, dialler_of, origin_of, verifying
 from .exchange import IDENTITY, Engine, Header, Outgoing
@@ -82,7 +84,7 @@ class RelayTransport(Engine):
         """Requests that wait for a connection."""
         return sum(pool.waiting for pool in self._pools.values())
 
-    def exchange(self, outgoing: Outgoing) -> Awaitable["_Lent"]:
+    def exchange(self, outgoing: Outgoing) -> Awaitable[Arrival]:
         """
         Send once, for the head of the answer.
 
@@ -97,9 +99,8 @@ class RelayTransport(Engine):
         route = self._routes.get(key)
         if route is None:
             route = self._prepare(key)
-        end = heads.end(len(request.content))
-        head = b"".join((route.head, heads.fields(outgoing.more), end))
-        return self._exchange(outgoing, route.pool, head)
+        more, end = heads.fields(outgoing.more), heads.end(len(request.content))
+        return self._exchange(outgoing, route.pool, route.head + more + end)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """
@@ -114,15 +115,14 @@ class RelayTransport(Engine):
         content = await request.aread()
         head = heads.beginning(request.method, request.url, request.headers.raw)
         head += heads.end(len(content)) if heads.has_length(request.method, content) else b"\r\n"
-        outgoing = Outgoing(
+        outgoing = _Outgoing(
             UpstreamRequest(str(request.url), (), content),
             public=request.extensions.get("public", False),
-            more=(),
             connect_timeout=request.extensions.get("timeout", {}).get("connect"),
         )
         pool = self._pool(request.url, public=outgoing.public)
-        lent = await self._exchange(outgoing, pool, head, bodiless=request.method == "HEAD")
-        return httpx.Response(lent.status, headers=lent.headers, stream=_Stream(lent))
+        answer = await self._exchange(outgoing, pool, head, bodiless=request.method == "HEAD")
+        return httpx.Response(answer.status, headers=answer.headers.pairs, stream=_Stream(answer))
 
     async def aclose(self) -> None:
         """Close all connections, those in use too. May be repeated."""
@@ -132,7 +132,7 @@ class RelayTransport(Engine):
 
     async def _exchange(
         self, outgoing: Outgoing, pool: Pool, head: bytes, *, bodiless: bool = False
-    ) -> "_Lent":
+    ) -> Arrival:
         content = outgoing.request.content
         connection = pool.take_warm()
         if connection is None:
@@ -143,7 +143,7 @@ class RelayTransport(Engine):
         outgoing.sent = True
         try:
             try:
-                await connection.exchange(head, content, bodiless=bodiless)
+                return await connection.exchange(head, content, bodiless=bodiless)
             except httpx.ReadError:
                 if connection.exchanges == 1 or connection.answered:
                     raise
@@ -151,11 +151,10 @@ class RelayTransport(Engine):
                     connection,
                     connect_timeout=outgoing.connect_timeout or self._settings.connect_timeout,
                 )
-                await connection.exchange(head, content, bodiless=bodiless)
+                return await connection.exchange(head, content, bodiless=bodiless)
         except BaseException:
             pool.give_back(connection)  # not clean: closed at once
             raise
-        return _Lent(pool, connection)
 
     def _prepare(self, key: _Key) -> _Route:
         url, headers, public = key
@@ -192,54 +191,29 @@ class RelayTransport(Engine):
         )
 
 
-class _Lent:
-    """The answer on a connection; its end, or `aclose`, gives the connection back."""
+@dataclass(slots=True)
+class _Outgoing:
+    """A request in httpx's language, as it is asked for here."""
 
-    __slots__ = ("_connection", "_pool", "headers", "status")
-
-    def __init__(self, pool: Pool, connection: Connection) -> None:
-        self.status = connection.status
-        self.headers = connection.headers
-        self._pool = pool
-        self._connection: Connection | None = connection
-
-    def take(self) -> bytes | None:
-        if self._connection is None:
-            return b""
-        data = self._connection.take()
-        if data == b"":
-            self._give_back()
-        return data
-
-    def news(self) -> Awaitable[None]:
-        assert self._connection is not None, "what has ended has no news"
-        return self._connection.news()
-
-    def rest(self) -> Awaitable[None]:
-        assert self._connection is not None, "what has ended has no rest"
-        return self._connection.rest()
-
-    async def aclose(self) -> None:
-        self._give_back()
-
-    def _give_back(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._pool.give_back(connection)
+    request: UpstreamRequest
+    public: bool
+    connect_timeout: float | None
+    more: tuple[Header, ...] = ()
+    sent: bool = False
 
 
 class _Stream(httpx.AsyncByteStream):
     """A body as httpx knows them."""
 
-    def __init__(self, lent: _Lent) -> None:
-        self._lent = lent
+    def __init__(self, answer: Arrival) -> None:
+        self._answer = answer
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (data := self._lent.take()) != b"":
+        while (data := self._answer.take()) != b"":
             if data is None:
-                await self._lent.news()
+                await self._answer.news()
             else:
                 yield data
 
     async def aclose(self) -> None:
-        await self._lent.aclose()
+        await self._answer.aclose()

@@ -96,7 +96,7 @@ async def exchanged(pieces: Sequence[bytes]) -> _Result:
             break
         connection.get_buffer(-1)[: len(piece)] = piece
         connection.buffer_updated(len(piece))
-        assert connection._waiting_bytes <= HIGH_WATER + READ_SIZE
+        assert sum(map(len, connection.answer.pieces)) <= HIGH_WATER + READ_SIZE
     is_clean = connection.is_clean
     if connection.is_open:
         connection.eof_received()
@@ -107,11 +107,11 @@ async def exchanged(pieces: Sequence[bytes]) -> _Result:
 async def _ask(connection: Connection) -> _Result:
     result = _Result()
     try:
-        await connection.exchange(_HEAD, b"{}")
-        result = _Result("", connection.status, (*connection.headers,))
-        while (piece := connection.take()) != b"":
+        answer = await connection.exchange(_HEAD, b"{}")
+        result = _Result("", answer.status, (*answer.headers.pairs,))
+        while (piece := answer.take()) != b"":
             if piece is None:
-                await connection.news()
+                await answer.news()
             else:
                 result = result._replace(body=result.body + piece)
     except (httpx.ReadError, httpx.RemoteProtocolError) as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gateway.upstream.exchange import Header
+from gateway.upstream.exchange import Header, Headers
 
 
 class Arriving:
@@ -15,7 +15,7 @@ class Arriving:
         self, chunks: Iterable[bytes], *, status: int = 200, headers: Iterable[Header] = ()
     ) -> None:
         self.status = status
-        self.headers = list(headers)
+        self.headers = Headers(list(headers))
         self.waits = 0
         self._chunks = iter(chunks)
         self._here: bytes | None = None

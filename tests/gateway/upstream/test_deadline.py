@@ -1,11 +1,13 @@
 import asyncio
 from collections.abc import Callable
+from math import inf
 
 import pytest
 
 from gateway.contract.errors import ProviderDisconnected, ProviderTimedOut
 from gateway.contract.provider import UpstreamRequest
 from gateway.upstream import Deadline, Upstream
+from gateway.upstream.deadline import Watch
 from tests.support import faulty
 
 
@@ -13,15 +15,15 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def deadline_of_this_task() -> Deadline:
+def deadline_of_this_task(watch: Watch | None = None) -> Deadline:
     task = asyncio.current_task()
     assert task is not None
-    return Deadline(task)
+    return Deadline(task, watch)
 
 
-async def times_out(work) -> ProviderTimedOut:
+async def times_out(work, watch: Watch | None = None) -> ProviderTimedOut:
     """What `work`, given a deadline, ends with."""
-    with pytest.raises(ProviderTimedOut) as failure, deadline_of_this_task() as deadline:
+    with pytest.raises(ProviderTimedOut) as failure, deadline_of_this_task(watch) as deadline:
         await work(deadline)
     assert deadline.expired
     return failure.value
@@ -58,11 +60,67 @@ async def test_moving_the_limit_away_makes_no_timer():
         made.append(args[0])
         return call_at(*args, **options)
 
+    counting = type("Loop", (), {"call_at": staticmethod(counted), "time": loop.time})()
     with deadline_of_this_task() as deadline:
-        deadline._loop = type("Loop", (), {"call_at": staticmethod(counted), "time": loop.time})()
+        deadline._task = type("Task", (), {"get_loop": lambda _: counting})()
         for _ in range(1000):
             deadline.until(now() + 30, "upstream_stalled")
     assert len(made) == 1
+
+
+async def test_one_timer_serves_all_deadlines_and_each_ends_when_it_is_due():
+    watch, ended = Watch(), []
+    started = now()
+
+    async def waits(seconds: float):
+        async def work(deadline: Deadline):
+            deadline.until(started + seconds, "upstream_timeout")
+            await asyncio.sleep(5)
+
+        await times_out(work, watch)
+        ended.append(seconds)
+        assert seconds - 0.002 <= now() - started < seconds + 1
+
+    async with asyncio.TaskGroup() as group:
+        for seconds in (0.3, 0.1, 0.2, 0.101, 0.1):
+            group.create_task(waits(seconds))
+        await asyncio.sleep(0)
+        assert len(watch.open) == 5
+        assert watch.armed_for == started + 0.1
+    assert sorted(ended[:3]) == [0.1, 0.1, 0.101]
+    assert ended[3:] == [0.2, 0.3]
+    assert not watch.open
+    assert watch.armed_for == inf
+
+
+async def test_a_deadline_that_is_over_is_forgotten_and_stays_so():
+    watch = Watch()
+    with deadline_of_this_task(watch) as deadline:
+        deadline.until(now() + 60, "upstream_timeout")
+        assert watch.open == {deadline}
+    deadline.until(now() - 1, "upstream_timeout")
+    with deadline_of_this_task(watch) as unused:
+        assert not watch.open
+    unused.until(now() - 1, "upstream_timeout")
+    assert not watch.open
+    await asyncio.sleep(0.02)
+    assert not deadline.expired
+    assert not unused.expired
+    assert watch.armed_for == inf
+
+
+async def test_a_closed_watch_has_no_timer_and_looks_again_when_it_must():
+    watch = Watch()
+
+    async def work(deadline: Deadline):
+        deadline.until(now() + 0.01, "upstream_timeout")
+        watch.close()
+        await asyncio.sleep(0.05)
+        assert not deadline.expired
+        deadline.until(now() + 0.01, "upstream_timeout")
+        await asyncio.sleep(5)
+
+    await times_out(work, watch)
 
 
 async def test_a_limit_that_keeps_moving_does_not_fire():
@@ -152,11 +210,10 @@ async def test_where_both_cancel_in_one_turn_the_outside_wins(first):
 
     task = asyncio.get_running_loop().create_task(work())
     await asyncio.sleep(0)
-    expire = [lambda: entered[0].until(0.0, "upstream_timeout"), entered[0]._fire]
     if first == "outside":
         task.cancel()
-    for step in expire:
-        step()
+    entered[0].until(0.0, "upstream_timeout")
+    entered[0]._watch._look(task.get_loop())
     if first == "deadline":
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -177,7 +234,7 @@ async def test_a_timeout_in_the_turn_of_the_result_is_still_a_timeout_of_the_blo
     await asyncio.sleep(0)
     result.set_result(None)
     entered[0].until(0.0, "upstream_timeout")
-    entered[0]._fire()
+    entered[0]._watch._look(task.get_loop())
     with pytest.raises(ProviderTimedOut):
         await task
 

@@ -15,6 +15,7 @@ from gateway.contract.errors import (
 )
 from gateway.contract.provider import UpstreamRequest
 from gateway.upstream import Deadline, Engine, Upstream
+from gateway.upstream.deadline import Watch
 from tests.support import faulty
 from tests.support.malformed import BROKEN, CUT
 
@@ -88,7 +89,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, bytes]) -> bytes:
     """`work`, under a deadline as an attempt has one."""
     task = asyncio.current_task()
     assert task is not None
-    with Deadline(task) as deadline:
+    with Deadline(task, Watch()) as deadline:
         deadline.until(asyncio.get_running_loop().time() + seconds, "upstream_timeout")
         return await work
 
