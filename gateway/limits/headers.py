@@ -22,13 +22,15 @@ _NAMES: dict[Measure, tuple[bytes, bytes, bytes]] = {
 def ratelimit_headers(standings: Standings) -> list[tuple[bytes, bytes]]:
     """Three headers for each kind that is limited; concurrency and money have none."""
     headers: list[tuple[bytes, bytes]] = []
-    for measure, places in standings.limits.rates:
+    limits, now = standings.limits, standings.at
+    for measure, places in limits.rates:
         place = places[0] if len(places) == 1 else _nearest(standings, places)
-        limit, remaining, reset = _NAMES[measure]
+        limit = limits[place]
+        amount, remaining, reset = _NAMES[measure]
         headers += (
-            (limit, b"%d" % standings.limits[place].amount),
+            (amount, b"%d" % limit.amount),
             (remaining, b"%d" % standings.left[place]),
-            (reset, duration(standings.resets_in(place))),
+            (reset, duration(limit.window.resets_in(now))),
         )
     return headers
 

@@ -32,14 +32,13 @@ REMEMBERED = 32_768
 """Callers whose counters are remembered; beyond that all are looked up anew, which costs little."""
 
 
-def steady_ms() -> int:
-    """A clock that no one sets."""
-    return time.monotonic_ns() // 1_000_000
+MS = 1_000_000
+"""Nanoseconds in a millisecond."""
 
 
 def wall_ms() -> int:
     """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
+    return time.time_ns() // MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,8 @@ class _Held(Reservation):
 
 class MemoryLimiter:
     """
-    A limiter for one process. `clock` and `wall` are milliseconds; neither needs to be steady.
+    A limiter for one process. `clock` and `wall`, since 1970, are nanoseconds; neither needs to be
+    steady.
 
     It promises of one process what `gateway.limits.redis` promises of all. What a period had used
     before this process began is asked of the ledger, so that a restart gives no money away; where
@@ -98,15 +98,15 @@ class MemoryLimiter:
     def __init__(
         self,
         *,
-        clock: Callable[[], int] = steady_ms,
-        wall: Callable[[], int] = wall_ms,
+        clock: Callable[[], int] = time.monotonic_ns,
+        wall: Callable[[], int] = time.time_ns,
         counts: Counts | None = None,
         books: Books | None = None,
     ) -> None:
         self.counts = Counts() if counts is None else counts
         self._books = books or Books()
         self._seeds = Seeds(self._books.spent)
-        self._began = wall()
+        self._began = wall() // MS
         self._clock = clock
         self._wall = wall
         self._last = Instant(0, 0)
@@ -207,12 +207,9 @@ class MemoryLimiter:
     def _takes(self, now: Instant, held: _Held) -> bool:
         """Whether every limit has room for its amounts: then they are taken."""
         bound, taken = held.bound, (*held.amounts, 1)
-        left = []
-        for counter, part, most in bound.charges:
-            rest = most - counter.used(now) - taken[part]
-            if rest < 0:
-                return False
-            left.append(rest)
+        left = [most - counter.used(now) - taken[part] for counter, part, most in bound.charges]
+        if left and min(left) < 0:
+            return False
         held.at = [counter.take(now, taken[part]) for counter, part, _ in bound.charges]
         held.standings = Standings(bound.limits, left, now)
         held.admitted = now.wall
@@ -317,7 +314,7 @@ class MemoryLimiter:
         return counter
 
     def _now(self) -> Instant:
-        steady, wall, last = self._clock(), self._wall(), self._last
+        steady, wall, last = self._clock() // MS, self._wall() // MS, self._last
         if steady < last.steady or wall < last.wall:
             steady, wall = self._held_still(steady, wall)
         elif steady == last.steady and wall == last.wall:

@@ -137,15 +137,11 @@ class Standings:
         return len(self.limits)
 
     def __getitem__(self, index: int) -> Standing:
-        return Standing(self.limits[index], self.left[index], self.resets_in(index) / 1000)
+        limit = self.limits[index]
+        return Standing(limit, self.left[index], limit.window.resets_in(self.at) / 1000)
 
     def __iter__(self) -> Iterator[Standing]:
         return map(self.__getitem__, range(len(self.limits)))
-
-    def resets_in(self, index: int) -> int:
-        """Milliseconds until that limit is wholly free."""
-        window = self.limits[index].window
-        return window.resets_in(self.at.wall if window.kind == Calendar.kind else self.at.steady)
 
 
 NOT_LIMITED = Standings(Limits(), (), Instant(0, 0))

@@ -46,9 +46,9 @@ class Sliding:
     def __str__(self) -> str:
         return f"per {self.bucket_ms * self.buckets / 1000:g} s"
 
-    def resets_in(self, now: int) -> int:
-        """Milliseconds until what is taken at `now` (ms) has left."""
-        return (now // self.bucket_ms + self.buckets + 1) * self.bucket_ms - now
+    def resets_in(self, now: Instant) -> int:
+        """Milliseconds until what is taken now has left."""
+        return (now.steady // self.bucket_ms + self.buckets + 1) * self.bucket_ms - now.steady
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ class Calendar:
         today = _FIRST_DAY + timedelta(days=now // DAY_MS)
         return today if self.unit == "day" else today.replace(day=1)
 
-    def resets_in(self, now: int) -> int:
+    def resets_in(self, now: Instant) -> int:
         """Milliseconds until the period ends."""
-        return self.period(now)[1] - now
+        return self.period(now.wall)[1] - now.wall
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class AtOnce:
     def __str__(self) -> str:
         return "at once"
 
-    def resets_in(self, now: int) -> int:
+    def resets_in(self, now: Instant) -> int:
         """0: nothing leaves by itself."""
         return 0
 

@@ -376,8 +376,8 @@ IN_PROCESS = (
     Mutant(
         "one more than the limit is admitted at once",
         "memory.MemoryLimiter._takes",
-        "if rest < 0:",
-        "if rest < -1:",
+        "min(left) < 0:",
+        "min(left) < -1:",
         "q1",
     ),
     Mutant(

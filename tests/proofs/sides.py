@@ -98,7 +98,7 @@ class InProcess:
     def restart(self) -> None:
         """Another process, which remembers nothing."""
         books = Books(spent=self.spent, outbox=self._rows.append)
-        self.limiters = [MemoryLimiter(clock=self._ticker, wall=self._ticker, books=books)]
+        self.limiters = [MemoryLimiter(clock=self._ticker.ns, wall=self._ticker.ns, books=books)]
 
     def rows(self) -> list[Row]:
         return [Row(final=True, text=each.decode()) for each in self._rows]

@@ -58,8 +58,11 @@ class Day:
         """ms since 1970; the loop's clock begins at 1000 s."""
         return round((BEGIN.timestamp() + asyncio.get_running_loop().time() - 1_000) * 1_000)
 
+    def ns(self) -> int:
+        return self.now() * 1_000_000
+
     async def live(self) -> None:
-        self.limiter = MemoryLimiter(clock=self.now, wall=self.now)
+        self.limiter = MemoryLimiter(clock=self.ns, wall=self.ns)
         async with asyncio.TaskGroup() as tasks:
             for tenant in TENANTS:
                 for place in range(CALLERS):

@@ -13,5 +13,8 @@ class Ticker:
     def __call__(self) -> int:
         return self.ms
 
+    def ns(self) -> int:
+        return self.ms * 1_000_000
+
     def seconds(self) -> float:
         return self.ms / 1000

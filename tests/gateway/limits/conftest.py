@@ -86,6 +86,6 @@ def mortal_limiter(mortal_client: Redis, ticker: Ticker) -> RedisLimiter:
 def limiter(request: pytest.FixtureRequest, ticker: Ticker, ledger: Ledger) -> Limiter:
     """Each implementation in turn."""
     if request.param == "memory":
-        return MemoryLimiter(clock=ticker, wall=ticker, books=ledger.books)
+        return MemoryLimiter(clock=ticker.ns, wall=ticker.ns, books=ledger.books)
     limiter: RedisLimiter = request.getfixturevalue("shared")
     return limiter

@@ -503,7 +503,7 @@ class Machine(RuleBasedStateMachine):
 class InProcess(Machine):
     def begin(self, lease: int) -> Limiter:
         books = Books(spent=self, outbox=self.told.append)
-        self.memory = MemoryLimiter(clock=self.ticker, wall=self.ticker, books=books)
+        self.memory = MemoryLimiter(clock=self.ticker.ns, wall=self.ticker.ns, books=books)
         return self.memory
 
     def stored(self, measure: Measure, day: int) -> tuple[int, int]:
@@ -667,10 +667,12 @@ def check(machine: Callable[[], Machine], examples: int) -> None:
     )
 
 
+@pytest.mark.no_cover
 def test_the_limiter_in_process_agrees_with_the_model() -> None:
     check(InProcess, 100)
 
 
+@pytest.mark.no_cover
 def test_the_limiter_on_redis_agrees_with_the_model(redis_server: RedisServer) -> None:
     class Served(OnRedis):
         server = redis_server

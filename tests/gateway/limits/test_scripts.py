@@ -17,6 +17,7 @@ from gateway.limits.model import (
     Ask,
     AtOnce,
     Calendar,
+    Instant,
     Limit,
     Reservation,
     Sliding,
@@ -297,7 +298,7 @@ async def test_the_scripts_know_the_calendar(
             assert (await reserve(scripts, f"a{now}", 0, limits)).how == TAKEN
             refusal = await reserve(scripts, f"b{now}", 0, limits)
             assert (refusal.how, refusal.now) == (REFUSED, now)
-            assert refusal.rest == [1, calendar.resets_in(now), [], 1]
+            assert refusal.rest == [1, calendar.resets_in(Instant(now, now)), [], 1]
 
 
 async def test_layouts_are_remembered_but_not_without_end(scripts: Scripts) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.limits.windows import AtOnce, Calendar, Sliding, Unit
+from gateway.limits.windows import AtOnce, Calendar, Instant, Sliding, Unit
 
 
 @given(st.integers(0, 16_000_000_000), st.sampled_from(["day", "month"]))
@@ -21,7 +21,7 @@ def test_a_period_ends_where_its_day_or_month_in_utc_does(seconds: int, unit: Un
     assert getattr(first, unit) != getattr(last, unit)
     assert (first.hour, first.minute, first.second) == (0, 0, 0)
     assert calendar.period(end) == (number + 1, calendar.period(end)[1])
-    assert calendar.resets_in(now) == end - now > 0
+    assert calendar.resets_in(Instant(0, now)) == end - now > 0
     assert calendar.first_day(end) == first.date()
     assert calendar.first_day(end - 1) == calendar.first_day(now)
 
@@ -33,8 +33,8 @@ def test_windows_of_another_length_or_grain_are_counted_apart() -> None:
 
 
 def test_what_slides_has_left_a_bucket_late_and_places_leave_never() -> None:
-    assert Sliding(1000, 10).resets_in(5_300) == 10_700
-    assert AtOnce().resets_in(5_300) == 0
+    assert Sliding(1000, 10).resets_in(Instant(5_300, 0)) == 10_700
+    assert AtOnce().resets_in(Instant(5_300, 0)) == 0
 
 
 ZONES = (
