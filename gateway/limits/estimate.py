@@ -29,11 +29,12 @@ PART = 1_100
 MARGIN = 64
 """Tokens that an answer may pass its cap by before it is cut."""
 
-_TEXTS: dict[Operation, tuple[str, ...]] = {
-    "chat": ("messages", "tools", "functions", "response_format"),
-    "completion": ("prompt", "suffix"),
-    "embedding": ("input",),
+_TEXTS: dict[Operation, tuple[str, frozenset[str]]] = {
+    "chat": ("messages", frozenset({"tools", "functions", "response_format"})),
+    "completion": ("prompt", frozenset({"suffix"})),
+    "embedding": ("input", frozenset()),
 }
+"""Where the text of an operation is, and where there may be more of it."""
 TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text", "thinking"})
 """Types of content that are text and nothing else."""
 _MEDIA = "data:"
@@ -41,11 +42,13 @@ _MEDIA = "data:"
 
 def prompt_tokens(operation: Operation, body: Mapping[str, Any]) -> int:
     """An estimate, at least 1; exact where the request holds token ids. Never raises."""
-    tokens, size = 0, 0
-    messages = body.get("messages")
-    if operation == "chat" and isinstance(messages, list):
-        tokens += MESSAGE * len(messages)
-    waiting = [body[name] for name in _TEXTS[operation] if name in body]
+    name, more = _TEXTS[operation]
+    text = body.get(name)
+    tokens = MESSAGE * len(text) if operation == "chat" and type(text) is list else 0
+    size = 0
+    waiting: list[Any] = [text]
+    if not more.isdisjoint(body):
+        waiting += [body[name] for name in more if name in body]
     while waiting:
         item = waiting.pop()
         kind = type(item)
@@ -78,7 +81,7 @@ def choices(operation: Operation, body: Mapping[str, Any]) -> int:
     """How many answers are made at once, each as long as the cap allows; 0 for embeddings."""
     if operation == "embedding":
         return 0
-    wanted = _number(body.get("n")) or 1
+    wanted = _number(body["n"]) or 1 if "n" in body else 1
     if operation == "completion":
         wanted = max(wanted, _number(body.get("best_of")))
         wanted *= _prompts(body.get("prompt"))

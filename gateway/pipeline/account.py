@@ -19,9 +19,9 @@ from ..limits import (
     NOT_LIMITED,
     Amounts,
     Ask,
-    Limit,
     Limiter,
     LimitReached,
+    Limits,
     Reservation,
     Standings,
 )
@@ -43,33 +43,34 @@ class LeaseLost(GatewayError):
 
 class Account:
     """
-    Of one request, whose `record` it completes. `tally` is of the attempt on its way, `standings`
-    how the limits stood when they were asked.
+    Of one request, whose `record` it completes. `reckoning` is of the model that is asked, `tally`
+    of the attempt on its way, `standings` how the limits stood when they were asked.
     """
+
+    reckoning: Reckoning
+    tally: Tally
+    standings: Standings = NOT_LIMITED
+    priced_for = ""
+    """The target by whose price limits have room for the request."""
+    lowered_cap: int | None = None
+    """Tokens to which a budget has lowered the cap of an answer whose request names none."""
+    _opened = 0
+    _owes_row = False
+    _kept: Usage | None = None
+    _kept_price: Price | None = None
+    _price: Price | None = None
+    _reservation: Reservation | None = None
 
     def __init__(
         self, limiter: Limiter, record: Record, tenant: str, interrupt: Callable[[Exception], None]
     ) -> None:
         """`interrupt` ends the request, when it has lost its place under a limit."""
-        self.reckoning: Reckoning
-        self.priced_for = ""
-        """The target by whose price limits have room for the request."""
-        self.standings: Standings = NOT_LIMITED
-        self.tally = Tally()
-        self.lowered_cap: int | None = None
-        """Tokens to which a budget has lowered the cap of an answer whose request names none."""
         self._limiter = limiter
         self._record = record
         self._tenant = tenant
         self._interrupt = interrupt
-        self._opened = 0
-        self._owes_row = False
-        self._kept: Usage | None = None
-        self._kept_price: Price | None = None
-        self._price: Price | None = None
-        self._reservation: Reservation | None = None
 
-    async def open(self, reckoning: Reckoning, limits: tuple[Limit, ...], lineup: Lineup) -> None:
+    async def open(self, reckoning: Reckoning, limits: Limits, lineup: Lineup) -> None:
         """
         Reserve for the first of the targets. Under a budget, those without a price lose their turn.
 
@@ -81,21 +82,20 @@ class Account:
         self.reckoning = reckoning
         self.priced_for, self._price = _first_price(reckoning, lineup)
         ask = reckoning.ask(self._price)
-        held, self._reservation = self._reservation, None
+        limiter, held = self._limiter, self._reservation
         if held is not None:
-            await self._limiter.cancel(held)
+            self._reservation = None
+            await limiter.cancel(held)
+        note = self._note() if limiter.keeps_notes else b""
         try:
-            await self._take(limits, ask)
+            taken = await limiter.reserve(self._next_id(), self._tenant, limits, ask, note=note)
         except LimitReached as refusal:
             self.standings = refusal.standings
             raise
+        self._took(taken)
 
-    async def _take(self, limits: tuple[Limit, ...], ask: Ask) -> None:
+    def _took(self, reservation: Reservation) -> None:
         record, reckoning = self._record, self.reckoning
-        note = self._note() if self._limiter.keeps_notes else b""
-        reservation = await self._limiter.reserve(
-            self._next_id(), self._tenant, limits, ask, note=note
-        )
         self._reservation, self._owes_row = reservation, True
         reservation.on_lost = self._lost
         reservation.progress = self._so_far
@@ -155,26 +155,27 @@ class Account:
 
     def charge(self) -> None:
         """Write what was used into the record: the upstream's count, else our own."""
-        record, usage = self._record, self._usage()
-        if self.tally.usage is None and (self._kept is None or self.tally.pieces):
+        record, tally, kept = self._record, self.tally, self._kept
+        usage = self._usage()
+        if tally.usage is None and (kept is None or tally.pieces):
             record.usage_source = "counted"
         elif record.reserved_tokens and usage.total > ABSURD * record.reserved_tokens:
             record.usage_source = "upper_bound"
             prompt = self.reckoning.prompt()
             usage = Usage(prompt, max(0, record.reserved_tokens - prompt))
-        record.finish_reasons = self.tally.finish_reasons
+        record.finish_reasons = tally.finish_reasons
         record.prompt_tokens, record.completion_tokens = usage.prompt, usage.completion
         record.cached_tokens, record.reasoning_tokens = usage.cached, usage.reasoning
         record.cache_written_tokens = usage.cache_written
         record.audio_prompt_tokens = usage.audio_prompt
         record.audio_completion_tokens = usage.audio_completion
-        price = self._price if self._kept is None or self.tally.content else self._kept_price
+        price = self._price if kept is None or tally.content else self._kept_price
         if price is not None:
             record.cost = price.cost(usage)
             record.priced = price is not FREE
-            if self._kept is None:
+            if kept is None:
                 record.attempts[-1].cost = record.cost
-            elif self.tally.content:
+            elif tally.content:
                 record.attempts[-1].cost = price.cost(self._own())
 
     async def settle(self) -> None:
@@ -195,8 +196,8 @@ class Account:
     def _next_id(self) -> str:
         """What is given back has ended, so that whatever is taken next needs a name of its own."""
         self._opened += 1
-        number = "" if self._opened == 1 else f"-{self._opened}"
-        return self._record.request_id + number
+        first = self._record.request_id
+        return first if self._opened == 1 else f"{first}-{self._opened}"
 
     def _own(self) -> Usage:
         """Of the attempt on its way."""
@@ -206,7 +207,8 @@ class Account:
         """Of the answer: its first prompt, and all that was said."""
         if self._kept is None:
             return self._own()
-        more = self.tally.pieces if self.tally.usage is None else self.tally.usage.completion
+        tally = self.tally
+        more = tally.pieces if tally.usage is None else tally.usage.completion
         return replace(self._kept, completion=self._kept.completion + more)
 
     def _so_far(self) -> Amounts:

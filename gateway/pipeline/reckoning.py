@@ -7,7 +7,6 @@ tokens or money, nothing is estimated.
 Hot: once a request, and once more for each target that it goes on to.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..contract.errors import InvalidRequest
@@ -16,7 +15,7 @@ from ..limits import (
     MARGIN,
     Amounts,
     Ask,
-    Limit,
+    Limits,
     choices,
     input_bound,
     named_cap,
@@ -47,34 +46,24 @@ class Tariff:
 class Reckoning:
     """Of one request. `cap` is the tokens of output of each of its choices."""
 
-    __slots__ = (
-        "_bound",
-        "_call",
-        "_choices",
-        "_prompt",
-        "_settings",
-        "_tariff",
-        "cap",
-        "counts_money",
-        "counts_tokens",
-        "least",
-    )
+    _prompt: int | None = None
+    _bound: int | None = None
 
-    def __init__(
-        self, call: Call, settings: ModelSettings, limits: Sequence[Limit], tariff: Tariff
-    ) -> None:
+    def __init__(self, call: Call, settings: ModelSettings, limits: Limits, tariff: Tariff) -> None:
         self._call = call
         self._settings = settings
+        self._limits = limits
         self._tariff = tariff
         self._choices = choices(call.operation, call.body)
-        self._prompt: int | None = None
-        self._bound: int | None = None
-        named = min(named_cap(call.operation, call.body), MOST_OUTPUT) if self._choices else 0
-        self.cap = (named or settings.max_output or 0) if self._choices else 0
-        self.least = self.cap if named else min(self.cap, LEAST_OUTPUT)
-        measures = {limit.measure for limit in limits}
-        self.counts_money = "money" in measures
-        self.counts_tokens = "tokens" in measures
+        self.cap = self.least = min(named_cap(call.operation, call.body), MOST_OUTPUT)
+        if not self.cap and self._choices:
+            self.cap = settings.max_output or 0
+            self.least = min(self.cap, LEAST_OUTPUT)
+
+    @property
+    def counts_money(self) -> bool:
+        """Whether the caller has a budget."""
+        return self._limits.counts_money
 
     @property
     def most(self) -> int:
@@ -89,7 +78,7 @@ class Reckoning:
             ModelUnpriced: nobody has said, and the caller has a budget.
         """
         prices = self._tariff.prices
-        return prices.under_budget(target) if self.counts_money else prices.of(target)
+        return prices.under_budget(target) if self._limits.counts_money else prices.of(target)
 
     def ask(self, price: Price | None) -> Ask:
         """
@@ -98,26 +87,24 @@ class Reckoning:
         Raises:
             InvalidRequest: nothing bounds its output, or what its prompt costs under a budget.
         """
-        if self._choices and not self.cap and (self.counts_tokens or self.counts_money):
+        limits, cap = self._limits, self.cap
+        if not cap and self._choices and (limits.counts_tokens or limits.counts_money):
             raise InvalidRequest(
                 "Name max_tokens: your limits count tokens, and this model has no cap of its own.",
                 param="max_tokens",
                 code="unbounded_output",
             )
-        fixed_tokens = fixed_cost = each_cost = 0
-        margin = MARGIN if self.cap else 0
-        if self.counts_tokens:
+        fixed_tokens = fixed_cost = each_tokens = each_cost = 0
+        margin = MARGIN if cap else 0
+        if limits.counts_tokens:
             fixed_tokens = (self.bound() if self._tariff.strict else self.prompt()) + margin
-        if self.counts_money and price is not None:
+            each_tokens = self._choices
+        if limits.counts_money and price is not None:
             asked = price.at(self._call.body.get("service_tier"))
             fixed_cost = asked.input_bound(self.bound()) + margin * asked.per_output_token
             each_cost = self._choices * asked.per_output_token
-        return Ask(
-            fixed=Amounts(fixed_tokens, fixed_cost),
-            each=Amounts(self._choices if self.counts_tokens else 0, each_cost),
-            cap=self.cap,
-            least=self.least,
-        )
+        fixed, each = Amounts(fixed_tokens, fixed_cost), Amounts(each_tokens, each_cost)
+        return Ask(fixed, each, cap, self.least)
 
     @property
     def estimated(self) -> int:

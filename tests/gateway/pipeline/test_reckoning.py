@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.contract.errors import InvalidRequest
 from gateway.contract.provider import Operation, Usage
-from gateway.limits import MARGIN, Amounts, Limit, input_bound, prompt_tokens
+from gateway.limits import MARGIN, Amounts, Limit, Limits, input_bound, prompt_tokens
 from gateway.limits.model import Calendar, Sliding
 from gateway.pipeline.call import Call
 from gateway.pipeline.reckoning import LEAST_OUTPUT, Reckoning, Tariff
@@ -36,7 +36,7 @@ def reckoning(
         {"targets": [{"provider": "a", "model": "m"}], "max_output": max_output}
     )
     prices = Prices({} if price is None else {TARGET: price})
-    return Reckoning(Call(operation, body, False), settings, limits, Tariff(prices, strict))
+    return Reckoning(Call(operation, body, False), settings, Limits(limits), Tariff(prices, strict))
 
 
 def estimate(**fields: Any) -> int:
