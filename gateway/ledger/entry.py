@@ -102,7 +102,7 @@ def entry_of(record: Record) -> Entry:
     """The final row of a request that has ended."""
     started, first, error, tags = record.started, record.first_content, record.error, record.tags
     attempts, texts, times = _attempts(record)
-    texts += f"{record.model}{record.target}{error}{record.client_request_id}"
+    texts += f"{record.model}{record.target}{error or ''}{record.client_request_id}"
     if tags:
         texts += "".join([*tags, *tags.values()])
     taken = round((record.ended - started) * 1000)
@@ -195,7 +195,7 @@ def _attempts(record: Record) -> tuple[list[tuple[Any, ...]], str, int]:
         target, provider, model = attempt.target, attempt.provider, attempt.model
         served, error = attempt.served_model, attempt.error
         taken = round((attempt.ended - attempt.started) * 1000)
-        texts += f"{target}{provider}{model}{served}{error}"
+        texts += f"{target}{provider}{model}{served}{error or ''}"
         times |= taken
         rows.append(
             (
