@@ -156,8 +156,9 @@ class Access:
         text = credential(head)
         if text is None:
             raise InvalidKey
-        stored, key = self._remembered(text), None
-        if stored is None:
+        key, proof = None, self._proven.get(text)
+        stored = None if proof is None else self._source.known(proof[0])
+        if proof is None or stored is None or not compare_digest(proof[1], stored.digest):
             stored, key = await self._verified(text, client)
         if not stored.is_valid(self._now):
             raise InvalidKey
@@ -166,15 +167,6 @@ class Access:
         if stored.suspended or caller.networks or scope not in caller.scopes:
             _permit(stored, client, scope)
         return caller
-
-    def _remembered(self, text: str) -> StoredKey | None:
-        """The key of a text that was verified before, if it is in memory and still that key."""
-        proof = self._proven.get(text)
-        if proof is None:
-            return None
-        public_id, digest = proof
-        stored = self._source.known(public_id)
-        return stored if stored is not None and compare_digest(digest, stored.digest) else None
 
     async def _verified(self, text: str, client: str | None) -> tuple[StoredKey, Key | None]:
         """The key of a text; the text's own too, unless it was under the current pepper."""

@@ -11,8 +11,7 @@ Hot: three look-ups a request.
 from ..contract.errors import InvalidRequest
 from ..contract.head import Head
 
-_OTHERS = (b"x-api-key", b"api-key")
-_BEARER = b"bearer "
+_OTHERS = _X_API_KEY, _API_KEY = b"x-api-key", b"api-key"
 
 
 def credential(head: Head) -> str | None:
@@ -29,16 +28,23 @@ def credential(head: Head) -> str | None:
     if authorization is not None:
         if len(authorization) > 1:
             raise _ambiguous()
-        (value,) = authorization
-        if value[:7].lower() == _BEARER:
-            found = value[7:].strip()
+        scheme, _, value = authorization[0].partition(b" ")
+        if scheme.lower() == b"bearer":
+            found = value.strip()
+    if _X_API_KEY in head or _API_KEY in head:
+        found = _agreed(head, found)
+    return found.decode("latin-1") if found else None
+
+
+def _agreed(head: Head, found: bytes) -> bytes:
+    """What the other headers give, if it is what was found already."""
     for name in _OTHERS:
         for value in head.get(name, ()):
             given = value.strip()
             if found and given and given != found:
                 raise _ambiguous()
             found = given or found
-    return found.decode("latin-1") if found else None
+    return found
 
 
 def _ambiguous() -> InvalidRequest:

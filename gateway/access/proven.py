@@ -34,15 +34,14 @@ class Proven:
 
     def get(self, text: str) -> Proof | None:
         """What a text came to when it was verified, None if it was not."""
-        return self._proofs.get(self._name(text))
+        keyed = self._keyed.copy()
+        keyed.update(text.encode("latin-1"))
+        return self._proofs.get(keyed.digest())
 
     def put(self, text: str, proof: Proof) -> None:
         """Keep what a text has come to."""
-        self._proofs[self._name(text)] = proof
-        if len(self._proofs) > self._most:
-            del self._proofs[next(iter(self._proofs))]
-
-    def _name(self, text: str) -> bytes:
         keyed = self._keyed.copy()
         keyed.update(text.encode("latin-1"))
-        return keyed.digest()
+        self._proofs[keyed.digest()] = proof
+        if len(self._proofs) > self._most:
+            del self._proofs[next(iter(self._proofs))]
