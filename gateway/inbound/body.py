@@ -5,23 +5,43 @@ A body that is too large is refused as soon as that is known: by its announced l
 of it is read, else with the first byte too many. One that comes too slowly holds nobody up for
 long: neither by a pause nor by trickling.
 
-Hot: once a request; a body that is there whole costs no look at the clock, and no timer.
+Hot: `body_at_hand` runs once a request; nearly every body is there whole when it is asked for, and
+costs no look at the clock, no timer and nothing to wait with.
 """
 
 import asyncio
-import types
-from collections.abc import Generator
+from collections.abc import Mapping
+from typing import Any
 
-from starlette.types import Message, Receive
+from starlette.types import Receive, Scope
 
 from ..contract.errors import BodyTooLarge, BodyTooSlow, InvalidRequest, UnsupportedMediaType
 from ..contract.head import Head
-from ..pipeline import ClientHungUp, Interrupt
+from ..pipeline import BODY, ClientHungUp, Interrupt
 
 MAX_DIGITS = 18
 """Of a content-length that is looked at; int() itself has a bound, and raises beyond it."""
 GRACE = 10.0
 """Seconds in which a body may come as slowly as it likes."""
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+def body_at_hand(scope: Scope, head: Head, max_body: int) -> bytes | None:
+    """
+    The whole body, where the server has it already and can tell. None to have it read.
+
+    Raises:
+        GatewayError: as for `read_body`.
+    """
+    take = scope.get("state", _NOTHING).get(BODY)
+    body: bytes | None = None if take is None else take()
+    if body is not None:
+        if len(body) > max_body:
+            raise too_large(max_body)
+        if b"content-encoding" in head:
+            check_announced(head, max_body)
+    return body
 
 
 async def read_body(
@@ -47,8 +67,6 @@ async def read_body(
     check_announced(head, max_body)
     piece, more = await _next(receive, interrupt, patience)
     size = len(piece)
-    if not more and size <= max_body:
-        return piece
     pieces = [piece]
     now = asyncio.get_running_loop().time
     graced = now() + GRACE
@@ -86,37 +104,14 @@ def _check_length(announced: bytes, max_body: int) -> None:
 
 async def _next(receive: Receive, interrupt: Interrupt, patience: float) -> tuple[bytes, bool]:
     """The next piece, and whether there are more."""
-    arriving = receive().__await__()
+    timer = asyncio.get_running_loop().call_later(patience, _give_up, interrupt)
     try:
-        awaited = arriving.send(None)
-    except StopIteration as arrived:  # nearly always: it came with the head
-        message: Message = arrived.value
-    else:
-        timer = asyncio.get_running_loop().call_later(patience, _give_up, interrupt)
-        try:
-            message = await _rest(arriving, awaited)
-        finally:
-            timer.cancel()
+        message = await receive()
+    finally:
+        timer.cancel()
     if message["type"] == "http.disconnect":
         raise ClientHungUp
     return message.get("body", b""), message.get("more_body", False)
-
-
-@types.coroutine
-def _rest(
-    arriving: Generator[object, object, Message], awaited: object
-) -> Generator[object, object, Message]:
-    """Go on with what was begun by hand, and then had to wait for something."""
-    try:
-        while True:
-            try:
-                given = yield awaited
-            except BaseException as error:  # noqa: BLE001 - a cancellation: it is the other's to hear
-                awaited = arriving.throw(error)
-            else:
-                awaited = arriving.send(given)
-    except StopIteration as arrived:
-        return arrived.value  # type: ignore[no-any-return]  # the generator's own
 
 
 def _give_up(interrupt: Interrupt) -> None:

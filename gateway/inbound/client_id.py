@@ -15,6 +15,8 @@ _HARMLESS = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 
 def client_id_of(head: Head) -> str:
     """The first harmless one in the header that is for it, else the last in the other, else ""."""
+    if _OWN not in head and _OTHER not in head:
+        return ""
     for value in head.get(_OWN, ()):
         if _HARMLESS.fullmatch(value):
             return value.decode()

@@ -7,7 +7,7 @@ request never pays for. Its bodies have bounds, too.
 Hot: one dictionary look-up a request.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -35,19 +35,17 @@ class Edge:
         self._rest = rest
         self._http = http or HttpSettings()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An ASGI application."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """An ASGI application; whoever answers is awaited, with nothing in between."""
         if scope["type"] != "http":
-            await self._rest(scope, receive, send)
-            return
+            return self._rest(scope, receive, send)
         endpoint = self._inference.get(scope["path"])
         # Exact as it was sent: whatever stands in front may have judged the bytes.
         if endpoint is None or _ESCAPE in scope.get("raw_path", b""):
-            await self._answer(self._rest, scope, receive, send)
-        elif scope["method"] == "POST":
-            await endpoint(scope, receive, send)
-        else:
-            await self._answer(_post_only, scope, receive, send)
+            return self._answer(self._rest, scope, receive, send)
+        if scope["method"] == "POST":
+            return endpoint(scope, receive, send)
+        return self._answer(_post_only, scope, receive, send)
 
     async def _answer(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Let it answer, under a request id that the log knows too."""

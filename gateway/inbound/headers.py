@@ -43,8 +43,8 @@ def _escaped(text: str) -> bytes:
 def _of_answer(request: Request, answer: Answer) -> Headers:
     record, account = request.record, request.account
     assert record.first_content is not None, "there is an answer"
-    upstream = (record.first_content - record.attempts[-1].started) * 1e3
-    gateway = (record.first_content - record.started) * 1e3 - upstream
+    asked = record.attempts[-1].started
+    gateway, upstream = (asked - record.started) * 1e3, (record.first_content - asked) * 1e3
     headers = [
         (b"x-lockgate-model", header_text(record.model)),
         (b"server-timing", b"gateway;dur=%.1f, upstream;dur=%.1f" % (gateway, upstream)),

@@ -5,7 +5,7 @@ asked already.
 A hint only ever takes away: time that nobody would wait, attempts that the client makes itself.
 One that makes no sense is none.
 
-Hot: three look-ups a request; the rest only where a hint is there.
+Hot: one look at the headers a request; the rest only where a hint is there.
 """
 
 import re
@@ -21,11 +21,14 @@ _PATIENCE = (b"x-stainless-read-timeout", b"x-stainless-timeout")
 _REPEATS = b"x-stainless-retry-count"
 _SECONDS = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?[0-9]*")
 _COUNT = re.compile(rb"[0-9]{1,9}")
+_NAMES = frozenset({*_PATIENCE, _REPEATS})
 _NONE = Hints()
 
 
 def hints_of(head: Head) -> Hints:
     """The hints of a request: the least patience, the last count."""
+    if _NAMES.isdisjoint(head):
+        return _NONE
     patience, repeats = inf, 0
     for name in _PATIENCE:
         for value in head.get(name, ()):

@@ -26,14 +26,15 @@ from ..contract.errors import (
 )
 from ..contract.head import Head, head_of
 from ..idempotency import Claim, Idempotency, Kept
-from ..pipeline import ClientHungUp, Hints, Pipeline, Request
+from ..pipeline import ClientHungUp, Hints, Interrupt, Pipeline, Request
 from .addresses import ClientAddresses
-from .body import read_body
+from .body import body_at_hand, read_body
 from .client_id import client_id_of
 from .errors import error_headers
 from .hang_up import watch
 from .headers import headers_of
 from .hints import hints_of
+from .hops import HEADER as HOP
 from .hops import hops_of
 from .keepalive import Keepalive
 from .parse import parse
@@ -41,6 +42,7 @@ from .relay import Relay
 from .replay import FINAL, Copy, Once, check_key, key_of, replay
 from .routes import InferenceRoute
 from .settings import HttpSettings
+from .tags import HEADER as TAGS
 from .tags import tags_of
 
 _log = structlog.stdlib.get_logger("lockgate.inbound")
@@ -57,6 +59,7 @@ class Inference:
         idempotency: Idempotency,
     ) -> None:
         self._route = route
+        self._operation = route.operation
         self._pipeline = pipeline
         self._settings = settings
         self._once = Once(idempotency, route.path)
@@ -65,7 +68,7 @@ class Inference:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; returns when its last byte is out, or its client gone."""
         head = head_of(scope["headers"])
-        request = Request(self._pipeline, self._route.operation, head, client_id_of(head))
+        request = Request(self._pipeline, self._operation, head, client_id_of(head))
         relay = Relay(send)
         try:
             async with request:
@@ -81,21 +84,18 @@ class Inference:
     async def _answer(
         self, request: Request, head: Head, scope: Scope, receive: Receive, relay: Relay
     ) -> None:
-        request.record.hops = hops_of(head)
+        if HOP in head:
+            request.record.hops = hops_of(head)
         caller = await request.identify(head, self._addresses(scope))
         key = key_of(head)
         if key is not None:
             check_key(key)
-        content = await read_body(
-            receive,
-            head,
-            request.interrupt,
-            max_body=self._settings.max_body,
-            patience=self._settings.body_timeout,
-            min_rate=self._settings.min_body_rate,
-        )
+        content = body_at_hand(scope, head, self._settings.max_body)
+        if content is None:
+            content = await self._read(receive, head, request.interrupt)
         body = self._parse(content)
-        request.record.tags = tags_of(head)
+        if TAGS in head:
+            request.record.tags = tags_of(head)
         hints = hints_of(head)
         with watch(scope, receive, request.interrupt):
             if key is None:
@@ -142,6 +142,17 @@ class Inference:
                 await copy.keep(request.record.request_id)
                 raise
             await copy.keep(request.record.request_id)
+
+    async def _read(self, receive: Receive, head: Head, interrupt: Interrupt) -> bytes:
+        settings = self._settings
+        return await read_body(
+            receive,
+            head,
+            interrupt,
+            max_body=settings.max_body,
+            patience=settings.body_timeout,
+            min_rate=settings.min_body_rate,
+        )
 
     def _parse(self, content: bytes) -> dict[str, Any]:
         body = parse(content, self._route.request)

@@ -8,13 +8,15 @@ Hot: the loop of `_stream` runs once a read from the upstream, with all events o
 message to the server.
 """
 
+from collections.abc import Awaitable
+
 from orjson import dumps
 from starlette.types import Send
 
 from ..contract.errors import GatewayError, ProviderError
 from ..pipeline import Answer, Piece, Streamed, Whole
 from .errors import Headers, error_body, error_event
-from .rename import Renamer
+from .rename import Renamer, renamed_whole
 
 _JSON = (b"content-type", b"application/json")
 _EVENTS: Headers = [
@@ -42,12 +44,11 @@ class Relay:
         Raises:
             ProviderError: the stream broke; `error` says so to the client.
         """
-        renamer = Renamer(model, hide_usage=answer.sent.injected_usage)
-        match answer:
-            case Whole():
-                await self.whole(200, headers, renamer.whole(answer.content, answer.seen))
-            case Streamed():
-                await self._stream(answer, renamer, headers)
+        if isinstance(answer, Whole):
+            await self.whole(200, headers, renamed_whole(answer.content, answer.seen, model))
+        else:
+            renamer = Renamer(model, hide_usage=answer.sent.injected_usage)
+            await self._stream(answer, renamer, headers)
 
     async def error(self, error: GatewayError | ProviderError, headers: Headers) -> None:
         """Tell the client of an error: as a response, or as the last event of a stream."""
@@ -66,10 +67,10 @@ class Relay:
         """Send what every reader of a stream passes over."""
         await self._more(_COMMENT, last=False)
 
-    async def whole(self, status: int, headers: Headers, content: bytes) -> None:
+    def whole(self, status: int, headers: Headers, content: bytes) -> Awaitable[None]:
         """Send a JSON body."""
         length = (b"content-length", b"%d" % len(content))
-        await self.again(status, [_JSON, length, *headers], content)
+        return self.again(status, [_JSON, length, *headers], content)
 
     async def again(self, status: int, headers: Headers, content: bytes) -> None:
         """Send all of an answer that is there already."""

@@ -75,25 +75,6 @@ class Renamer:
             return self._renamed + raw[len(self._prefix) :]
         return self._first(raw, payload)
 
-    def whole(self, content: bytes, seen: Seen) -> bytes:
-        """
-        A whole answer's bytes for the client.
-
-        Raises:
-            ProviderGarbled: as for `event`.
-        """
-        payload = seen.payload
-        if payload is None:
-            return content
-        if seen.translated:
-            return _written({**payload, "model": self._name})
-        if "model" not in payload:
-            return content
-        span = _span(content)
-        if span is None:
-            return _written({**payload, "model": self._name})
-        return content[: span[0]] + self._quoted + content[span[1] :]
-
     def _first(self, raw: bytes, payload: dict[str, Any]) -> bytes:
         if "model" not in payload:
             return raw
@@ -108,6 +89,24 @@ class Renamer:
         if "model" in payload:
             payload["model"] = self._name
         return b"data: " + _written(payload) + b"\n\n"
+
+
+def renamed_whole(content: bytes, seen: Seen, name: str) -> bytes:
+    """
+    A whole answer's bytes for the client.
+
+    Raises:
+        ProviderGarbled: as for `Renamer.event`.
+    """
+    payload = seen.payload
+    if payload is None:
+        return content
+    if seen.translated:
+        return _written({**payload, "model": name})
+    span = _span(content)
+    if span is not None:
+        return content[: span[0]] + orjson.dumps(name) + content[span[1] :]
+    return _written({**payload, "model": name}) if "model" in payload else content
 
 
 def _written(payload: dict[str, Any]) -> bytes:
@@ -128,6 +127,6 @@ def _span(data: bytes) -> tuple[int, int] | None:
     if found is None:
         return None
     before = data[: found.start()].rstrip()
-    if before[-1:] not in (b"{", b",") or before.count(b"{") != 1 or b"[" in before:
+    if not before.endswith((b"{", b",")) or before.count(b"{") != 1 or b"[" in before:
         return None
     return found.span(1)

@@ -20,7 +20,7 @@ MAX_HEADER = 1024
 """Bytes of the header."""
 MAX_TAGS = 10
 
-_HEADER = b"x-lockgate-tags"
+HEADER = b"x-lockgate-tags"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./:@+-]{0,63}")
 _NONE: Mapping[str, str] = {}
@@ -34,7 +34,7 @@ def tags_of(head: Head) -> Mapping[str, str]:
         InvalidRequest: the header is there twice or too long, has too many tags or one name twice,
             or a name or a value that is none.
     """
-    given = head.get(_HEADER)
+    given = head.get(HEADER)
     if given is None:
         return _NONE
     if len(given) > 1:
@@ -63,5 +63,5 @@ def _parsed(given: bytes) -> Mapping[str, str]:
 
 def _refused(reason: str) -> InvalidRequest:
     return InvalidRequest(
-        f"The header {_HEADER.decode()} {reason}.", param=_HEADER.decode(), code="invalid_tags"
+        f"The header {HEADER.decode()} {reason}.", param=HEADER.decode(), code="invalid_tags"
     )

@@ -7,8 +7,9 @@ settled and recorded however it ends.
 
 from .asker import Hints
 from .attempt import Answer, Streamed, Whole
+from .client import BODY, ON_HANG_UP
 from .events import Piece
-from .interrupt import ON_HANG_UP, ClientHungUp, Interrupt
+from .interrupt import ClientHungUp, Interrupt
 from .mould import Mould, mould_of
 from .pipeline import Pipeline, Snapshot, Tools
 from .reckoning import Tariff
@@ -29,5 +30,6 @@ __all__ = [
     "mould_of",
     "Interrupt",
     "ClientHungUp",
+    "BODY",
     "ON_HANG_UP",
 ]

@@ -12,12 +12,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-ON_HANG_UP = "lockgate.on_hang_up"
-"""
-Where a server that can tell of a hang-up puts, in the state of a request's ASGI scope, a function
-that takes what to call then, or None to call nothing any more.
-"""
-
 
 class ClientHungUp(Exception):
     """The client closed its connection before the answer was complete."""

@@ -13,7 +13,7 @@ the client keeps up, nothing is waited for and nothing is made to wait with.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import structlog
@@ -65,16 +65,15 @@ class Exchange:
         "_carrier",
         "_event",
         "_flow",
-        "_has_head",
         "_has_news",
         "_head",
+        "_hung_up",
         "_left",
         "_more",
         "_pieces",
         "_task",
         "_transport",
         "_waiting",
-        "is_begun",
         "is_complete",
         "is_cut",
         "keep_alive",
@@ -93,11 +92,11 @@ class Exchange:
         self._more = True
         self._has_news = False
         self._event: asyncio.Event | None = None
-        self._head = b""
-        self._has_head = False
+        self._hung_up: Callable[[], None] | None = None
+        self._head: bytes | None = None
         self._left: int | None = None
         self.keep_alive = keep_alive
-        self.is_begun = self.is_complete = self.is_cut = False
+        self.is_complete = self.is_cut = False
 
     def begin(self, app: ASGIApp, scope: Scope) -> None:
         """Let the application answer."""
@@ -126,6 +125,9 @@ class Exchange:
         """The client is gone."""
         self.is_cut = True
         self._tell()
+        if (hung_up := self._hung_up) is not None:
+            self._hung_up = None
+            hung_up()
 
     def _tell(self) -> None:
         self._has_news = True
@@ -133,15 +135,32 @@ class Exchange:
             self._event.set()
 
     @property
-    def _is_over(self) -> bool:
-        return self.is_complete or self.is_cut
+    def is_begun(self) -> bool:
+        """Whether anything of the answer is out."""
+        return self._head == b""
 
     @property
-    def is_chunked(self) -> bool:
-        """Whether what has begun is a body of any length."""
-        return self._has_head and self._left is None
+    def is_event_stream(self) -> bool:
+        """Whether comments may stand in what is on its way: who asks to be told streams events."""
+        return self.is_begun and self._left is None and self._hung_up is not None
 
-    # The application's side
+    # The application's side, beside ASGI
+
+    def take(self) -> bytes | None:
+        """What is left of the body, if nobody has to wait for any of it; else it is received."""
+        is_over = self.is_complete or self.is_cut
+        if self._more or self._asks_leave or is_over or not self._has_news:
+            return None
+        return self._taken()
+
+    def on_hang_up(self, callback: Callable[[], None] | None) -> None:
+        """Whom to call when the client is gone; None for nobody any more."""
+        self._hung_up = callback
+        if callback is not None:
+            # A large body may have paused the socket, and a paused one tells of no end.
+            self._flow.resume_reading()
+
+    # The application's side, as ASGI has it
 
     async def receive(self) -> Message:
         """What has come of the body, or that nobody is there any more."""
@@ -151,14 +170,9 @@ class Exchange:
                 self._transport.write(INTERIM)
         if not self._has_news:
             await self._wait()
-        if self._is_over:
+        if self.is_complete or self.is_cut:
             return {"type": "http.disconnect"}
-        self._has_news = False
-        body = b"".join(self._pieces)
-        self._pieces.clear()
-        self._waiting = 0
-        self._flow.resume_reading()
-        return {"type": "http.request", "body": body, "more_body": self._more}
+        return {"type": "http.request", "body": self._taken(), "more_body": self._more}
 
     async def send(self, message: Message) -> None:
         """
@@ -172,9 +186,9 @@ class Exchange:
         if self.is_cut:
             return
         kind = message["type"]
-        if kind == "http.response.body" and self._has_head and not self.is_complete:
+        if kind == "http.response.body" and self._head is not None and not self.is_complete:
             self._write(message.get("body", b""), more=message.get("more_body", False))
-        elif kind == "http.response.start" and not self._has_head:
+        elif kind == "http.response.start" and self._head is None:
             self._start(message["status"], message.get("headers", ()))
         else:
             raise Misused(f"It is not the turn of {kind!r}.")
@@ -185,12 +199,21 @@ class Exchange:
         except Exception:  # noqa: BLE001 - the outermost: whatever it is, the client has its answer
             _log.exception("application_failed", path=scope["path"])
         else:
-            if not self._is_over:
+            if not (self.is_complete or self.is_cut):
                 _log.error("application_left", path=scope["path"])
         finally:
             self._carrier.state.tasks.discard(self._task)
-            if not self._is_over:
+            if not (self.is_complete or self.is_cut):
                 self._fail()
+
+    def _taken(self) -> bytes:
+        self._has_news = False
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        self._waiting = 0
+        if self._flow.read_paused:
+            self._flow.resume_reading()
+        return body
 
     async def _wait(self) -> None:
         self._flow.resume_reading()
@@ -208,7 +231,6 @@ class Exchange:
             keep_alive=self.keep_alive,
             bodiless=self._bodiless,
         )
-        self._has_head = True
         self._asks_leave = False
 
     def _write(self, body: bytes, *, more: bool) -> None:
@@ -223,20 +245,15 @@ class Exchange:
             if self._left < 0 or (self._left and not more):
                 raise Misused("The body is not as long as its head says.")
             content = body
-        if not self.is_begun:
-            content = self._begun(content)
+        if head := self._head:
+            self._head = b""
+            if len(content) <= MAX_JOINED:
+                content = head + content
+            else:
+                self._transport.write(head)
         self._transport.write(content)
         if not more:
             self._complete()
-
-    def _begun(self, content: bytes) -> bytes:
-        """What is left to write of a body's first, when the head is out or goes with it."""
-        self.is_begun = True
-        head, self._head = self._head, b""
-        if len(content) <= MAX_JOINED:
-            return head + content
-        self._transport.write(head)
-        return content
 
     def _complete(self) -> None:
         self.is_complete = True

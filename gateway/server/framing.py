@@ -28,29 +28,32 @@ _HOST = re.compile(
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*)", re.IGNORECASE)
 
 
-def fault_of(version: str, target: bytes, headers: Headers) -> Refusal | None:
+def fault_of(
+    version: str, target: bytes, headers: Headers, named: dict[bytes, bytes]
+) -> Refusal | None:
     """
-    What is wrong with a request's head, None where nothing is. Names are in lower case.
+    What is wrong with a request's head, None where nothing is. Names are in lower case; `named`
+    are the headers by name, of each the last.
 
     Headers whose names hold an underscore are taken out: some servers read `X_Forwarded_For` as
     the header with hyphens, so a proxy that cleans the one lets the other pass.
     """
     if len(headers) > MAX_HEADERS:
         return HEAD_TOO_LARGE
-    named = dict(headers)
     if _UNDERSCORE in b"".join(named):
         headers[:] = [header for header in headers if _UNDERSCORE not in header[0]]
         named = dict(headers)
-    told = None
     if version != "1.1" or b"transfer-encoding" in named:
-        told = _fault_of_coding(version, headers)
+        coding = _fault_of_coding(version, headers)
+        if coding is not None:
+            return coding
     host = named.get(b"host")
     if host is None:
         # An older client need not name its host: load balancers ask for our health like that.
-        return told or (BAD_HOST if version == "1.1" else _fault_of_address(target, b""))
+        return BAD_HOST if version == "1.1" else _fault_of_address(target, b"")
     if len(named) < len(headers) and [name for name, _ in headers].count(b"host") > 1:
-        return told or BAD_HOST
-    return told or _fault_of_address(target, host.rstrip(b" \t"))
+        return BAD_HOST
+    return _fault_of_address(target, host.rstrip(b" \t"))
 
 
 def size_of(target: bytes, headers: Headers) -> int:

@@ -38,9 +38,8 @@ def head_of(
     Raises:
         Misused: this can't be sent.
     """
-    shape = _shape(tuple([name for name, _ in headers]))
-    values = [value for _, value in headers]
-    text = b"".join(values)
+    names, values = zip(*headers, strict=True) if headers else ((), ())
+    shape, text = _shape(names), b"".join(values)
     if _CR in text or _LF in text or _NUL in text:
         raise Misused("A header can't hold the end of its line.")
     content = shape.template % (_status_line(status), *values)

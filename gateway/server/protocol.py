@@ -11,7 +11,6 @@ Hot: `data_received` to `on_message_complete`, and `answered`, run once a reques
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -24,7 +23,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from ..pipeline import ON_HANG_UP
+from ..pipeline import BODY, ON_HANG_UP
 from ..telemetry.ulid import ulid
 from .backlog import Backlog
 from .bounds import FRAMING_OF_A_BYTE, MAX_AHEAD, MAX_AHEAD_BYTES, Bounds, Wait
@@ -74,9 +73,7 @@ class Connection(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(lenient_data_after_close=False)
         self._target = b""
         self._headers: Headers = []
-        self._asks_leave = False
         self._bounds = bounds
-        self._on_hang_up: Callable[[], None] | None = None
         self._latest: Exchange | None = None
         self._answering: Exchange | None = None
         self._queue: deque[tuple[Exchange, Scope]] = deque()
@@ -100,8 +97,15 @@ class Connection(asyncio.Protocol):
         self.state.connections.add(self)  # type: ignore[arg-type]  # it has what uvicorn asks for
         self.transport = transport
         self.flow = FlowControl(transport)
-        self._server, self._client = get_local_addr(transport), get_remote_addr(transport)
-        self._scheme = "https" if is_ssl(transport) else "http"
+        self._client = get_remote_addr(transport)
+        self._of_all = {
+            "type": "http",
+            "asgi": _ASGI,
+            "scheme": "https" if is_ssl(transport) else "http",
+            "server": get_local_addr(transport),
+            "client": self._client,
+            "root_path": "",
+        }
         self._backlog = Backlog(self.loop, transport, self._bounds)
         if transport.get_extra_info("socket").fileno() >= self._bounds.places:
             self._refuse(NO_PLACE)
@@ -112,11 +116,11 @@ class Connection(asyncio.Protocol):
         """More of a request, or of several."""
         if self._is_deaf:
             return
-        self._piece = len(data)
+        self._piece = size = len(data)
         if self._in_head:
-            self._head += self._piece
+            self._head += size
         else:
-            self._framing += self._piece
+            self._framing += size
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -127,10 +131,9 @@ class Connection(asyncio.Protocol):
         if not self._in_head or self._queue or self._head > MAX_HEAD:
             self._check_amounts()
         answering = self._answering
-        wait = None
-        if answering is None or answering.is_complete:
-            wait = self._client_owes()
-        if wait is not self._wait:
+        if answering is not None and not answering.is_complete:
+            self._wait = None
+        elif (wait := self._client_owes()) is not self._wait:
             self._await(wait)
 
     def eof_received(self) -> bool:
@@ -143,8 +146,8 @@ class Connection(asyncio.Protocol):
         latest.keep_alive = False
         if not answering.is_begun:
             self.transport.write(INTERIM)
-        elif answering.is_chunked and self._on_hang_up is not None:
-            self.transport.write(COMMENT)  # who asks to be told streams events
+        elif answering.is_event_stream:
+            self.transport.write(COMMENT)
         self._probe = Probe(self.transport, self._is_answering)
         return True
 
@@ -157,14 +160,11 @@ class Connection(asyncio.Protocol):
             self._probe.close()
         self.state.connections.discard(self)
         self._queue.clear()
-        if self._answering is not None:
-            self._answering.cut()
-        self._answering = self._latest = None
+        answering, self._answering, self._latest = self._answering, None, None
         self.flow.resume_writing()
         del self._parser  # it leads back here
-        if (callback := self._on_hang_up) is not None:
-            self._on_hang_up = None
-            callback()
+        if answering is not None:
+            answering.cut()
 
     # The parser
 
@@ -173,7 +173,6 @@ class Connection(asyncio.Protocol):
         self._has_begun, self._first = True, self._piece
         self._target = b""
         self._headers = []
-        self._asks_leave = False
 
     def on_url(self, target: bytes) -> None:
         """A part of the request's target."""
@@ -181,27 +180,31 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or a trailer."""
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self._asks_leave = True
-        self._headers.append((name, value))
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is whole; if nothing is wrong with it, the request begins to be answered."""
-        version = self._parser.get_http_version()
-        if (fault := self._fault(version)) is not None:
+        parser, headers = self._parser, self._headers
+        version, named = parser.get_http_version(), dict(headers)
+        if (fault := self._fault(version, named)) is not None:
             self._refusal = fault
             raise _Refused
-        scope = self._scope(version)
         self._headers = []  # what comes after the body is not one of those that were checked
         self._in_head, self._framing, self._bodied = False, 0, 0
+        method = parser.get_method()
+        asks_leave = b"expect" in named and _asks_leave(headers)
+        # After some requests the client may say anything or nothing, and neither is a request.
+        keep_alive = (
+            version == "1.1"
+            and not asks_leave
+            and not parser.should_upgrade()
+            and bool(parser.should_keep_alive())
+        )
         before = self._latest
         self._latest = exchange = Exchange(
-            self,
-            bodiless=scope["method"] == "HEAD",
-            keep_alive=version == "1.1" and self._may_go_on(),
-            asks_leave=self._asks_leave,
+            self, bodiless=method == b"HEAD", keep_alive=keep_alive, asks_leave=asks_leave
         )
+        scope = self._scope(version, method, headers, exchange)
         if before is None or before.is_complete:
             self._answering = exchange
             exchange.begin(self._app, scope)
@@ -221,32 +224,23 @@ class Connection(asyncio.Protocol):
         self._latest.end()
         self._in_head, self._has_begun, self._head = True, False, 0
 
-    def _scope(self, version: str) -> Scope:
+    def _scope(self, version: str, method: bytes, headers: Headers, exchange: Exchange) -> Scope:
         raw_path, _, query = origin_form(self._target).partition(b"?")
         path = raw_path.decode("ascii")
         return {
-            "type": "http",
-            "asgi": _ASGI,
+            **self._of_all,
             "http_version": version,
-            "method": self._parser.get_method().decode("ascii"),
-            "scheme": self._scheme,
-            "server": self._server,
-            "client": self._client,
-            "root_path": "",
+            "method": method.decode("ascii"),
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
             "query_string": query,
-            "headers": self._headers,
-            "state": {**self._app_state, ON_HANG_UP: self._tell},
+            "headers": headers,
+            "state": {
+                **self._app_state,
+                BODY: exchange.take,
+                ON_HANG_UP: exchange.on_hang_up,
+            },
         }
-
-    def _may_go_on(self) -> bool:
-        """After some requests the client may say anything or nothing, and neither is a request."""
-        return (
-            not self._asks_leave
-            and not self._parser.should_upgrade()
-            and bool(self._parser.should_keep_alive())
-        )
 
     # The answer
 
@@ -268,7 +262,8 @@ class Connection(asyncio.Protocol):
             self._say(self._last_words)
         else:
             self._ahead = 0
-            self.flow.resume_reading()
+            if self.flow.read_paused:
+                self.flow.resume_reading()
             self._await(self._client_owes())
 
     def pause_writing(self) -> None:
@@ -293,7 +288,7 @@ class Connection(asyncio.Protocol):
             return Wait.HEAD
         return Wait.FIRST if self._answering is None else Wait.NEXT
 
-    def _await(self, wait: Wait | None) -> None:
+    def _await(self, wait: Wait) -> None:
         """
         Bound the wait for something else than before.
 
@@ -301,8 +296,6 @@ class Connection(asyncio.Protocol):
         every request comes before that, and a timer for each would cost more than all checks.
         """
         self._wait = wait
-        if wait is None:
-            return
         self._due = self.loop.time() + self._patience[wait]
         if self._timer is None or self._fires > self._due:
             self._arm()
@@ -326,20 +319,14 @@ class Connection(asyncio.Protocol):
 
     # The end
 
-    def _tell(self, callback: Callable[[], None] | None) -> None:
-        self._on_hang_up = callback
-        if callback is not None:
-            # A large body may have paused the socket, and a paused one tells of no end.
-            self.flow.resume_reading()
-
-    def _fault(self, version: str) -> Refusal | None:
-        if len(self._queue) >= MAX_AHEAD:
+    def _fault(self, version: str, named: dict[bytes, bytes]) -> Refusal | None:
+        target, headers = self._target, self._headers
+        if self._queue and len(self._queue) >= MAX_AHEAD:
             return TOO_FAR_AHEAD
         # By the piece, and with all of the one that it began in: only a large one is measured.
-        is_large = self._head + self._first > MAX_HEAD
-        if is_large and size_of(self._target, self._headers) > MAX_HEAD:
+        if self._head + self._first > MAX_HEAD and size_of(target, headers) > MAX_HEAD:
             return HEAD_TOO_LARGE
-        return fault_of(version, self._target, self._headers)
+        return fault_of(version, target, headers, named)
 
     def _check_amounts(self) -> None:
         """Whatever does not end is refused before it fills the memory."""
@@ -362,7 +349,7 @@ class Connection(asyncio.Protocol):
         if self._is_deaf:
             return
         self._is_deaf = True
-        self._await(None)
+        self._wait = None
         if not self._in_head and self._is_answering():
             self._drop_the_last()
         if self._is_answering():
@@ -394,6 +381,10 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         self.transport.close()
         self._backlog.watch()
+
+
+def _asks_leave(headers: Headers) -> bool:
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
 
 
 class _Refused(Exception):

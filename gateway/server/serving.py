@@ -102,6 +102,7 @@ def _config(
     return uvicorn.Config(
         listener.app,
         http=partial(Connection, bounds),  # type: ignore[arg-type]  # it is called, as a class is
+        interface="asgi3",
         ws="none",
         lifespan="on" if is_main else "off",
         log_config=None,

@@ -3,6 +3,7 @@ import gzip
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +19,8 @@ from gateway.contract.errors import (
     UnsupportedMediaType,
 )
 from gateway.contract.head import head_of
-from gateway.inbound.body import read_body
-from gateway.pipeline import ClientHungUp, Interrupt
+from gateway.inbound.body import body_at_hand, read_body
+from gateway.pipeline import BODY, ClientHungUp, Interrupt
 from tests.support.application import (
     CONFIG,
     KEY,
@@ -144,13 +145,27 @@ async def test_a_body_whose_next_piece_does_not_come_is_too_slow() -> None:
     assert wire.taken == 1
 
 
-async def test_a_body_that_is_there_whole_costs_no_look_at_the_loop(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    wire = Wire([b"body"])
-    with Interrupt() as interrupt, monkeypatch.context() as patched:
-        patched.setattr("gateway.inbound.body.asyncio", None)
-        assert await read_body(wire.receive, {}, interrupt, max_body=MAX, patience=30) == b"body"
+def at_hand(body: bytes | None, **headers: str) -> bytes | type[Exception] | None:
+    """What `body_at_hand` gave or raised, of a server that has this."""
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"state": {BODY: lambda: body}}
+    try:
+        return body_at_hand(scope, head_of(named), MAX)
+    except GatewayError as error:
+        return type(error)
+
+
+def test_a_body_that_the_server_has_is_taken_within_the_same_bounds() -> None:
+    assert at_hand(b"x" * MAX) == b"x" * MAX
+    assert at_hand(b"x" * (MAX + 1)) is BodyTooLarge
+    assert at_hand(b"{}", content_encoding="gzip") is UnsupportedMediaType
+    assert at_hand(b"{}", content_encoding="identity") == b"{}"
+    assert at_hand(b"") == b""
+
+
+@pytest.mark.parametrize("scope", [{}, {"state": {}}, {"state": {BODY: lambda: None}}])
+def test_a_body_that_no_server_has_is_to_be_read(scope: dict[str, Any]) -> None:
+    assert body_at_hand(scope, {}, MAX) is None
 
 
 async def test_a_cancellation_reaches_whoever_receives() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.contract.errors import ProviderGarbled
 from gateway.contract.provider import Seen
 from gateway.contract.sse import SSEDecoder
-from gateway.inbound.rename import Renamer
+from gateway.inbound.rename import Renamer, renamed_whole
 
 NAMES = st.sampled_from(["chat", "org/other:latest", 'na"ïve\\', "\u2028", "{[,", '"model":"x"'])
 TEXT = st.text(max_size=12) | st.sampled_from(
@@ -114,7 +114,7 @@ def test_a_whole_answer_is_the_same_but_for_its_model(
 ) -> None:
     content = json.dumps(payload, **style).encode()
 
-    whole = Renamer(name, hide_usage=False).whole(content, seen_of(payload))
+    whole = renamed_whole(content, seen_of(payload), name)
 
     assert json.loads(whole) == renamed(payload, name)
 
@@ -122,7 +122,7 @@ def test_a_whole_answer_is_the_same_but_for_its_model(
 def test_a_translated_answer_is_what_its_reader_made_of_it() -> None:
     seen = Seen(payload={"object": "list"}, translated=True)
 
-    whole = Renamer("chat", hide_usage=False).whole(b"another dialect", seen)
+    whole = renamed_whole(b"another dialect", seen, "chat")
 
     assert json.loads(whole) == {"object": "list", "model": "chat"}
 
@@ -131,7 +131,7 @@ def test_what_is_no_object_passes_untouched() -> None:
     renamer = Renamer("chat", hide_usage=True)
     for raw in (b": keepalive\n\n", b"data: [DONE]\n\n", b"event: ping\r\n\r\n", b"\n"):
         assert renamer.event(raw, Seen()) == raw
-    assert renamer.whole(b"as it came", Seen()) == b"as it came"
+    assert renamed_whole(b"as it came", Seen(), "chat") == b"as it came"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from gateway.pipeline import BODY
 from gateway.server import Bounds
 from gateway.server.exchange import MAX_JOINED, MAX_WAITING
 from gateway.server.half_close import INTERIM
@@ -360,6 +361,82 @@ async def test_no_more_of_a_body_is_read_than_may_wait() -> None:
     assert reading.bodies == [(b"x" * (MAX_WAITING + 1), True)]
     wire.leave()
     await wire.settled()
+
+
+class Taking(Reading):
+    """Asks for the whole body first, twice."""
+
+    def __init__(self, begins: asyncio.Event | None = None) -> None:
+        super().__init__()
+        self.taken: list[bytes | None] = []
+        self._begins = begins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._begins is not None:
+            await self._begins.wait()
+        self.taken += [scope["state"][BODY](), scope["state"][BODY]()]
+        await super().__call__(scope, receive, send)
+
+
+async def test_a_body_that_is_there_may_be_taken_without_asgi() -> None:
+    app = Taking()
+    wire = Wire(app)
+    wire.say(POST % (5, b"") + b"hello")
+    await asyncio.sleep(0.01)
+    wire.leave()
+    await wire.settled()
+
+    assert app.taken == [b"hello", None]
+    assert app.received == [{"type": "http.disconnect"}]
+
+
+async def test_a_large_body_that_is_taken_lets_the_next_bytes_come() -> None:
+    begins = asyncio.Event()
+    app = Taking(begins)
+    wire = Wire(app)
+    large = b"x" * (MAX_WAITING + 1)
+    wire.say(POST % (len(large), b"") + large)
+    assert not wire.transport.reads
+    begins.set()
+    await asyncio.sleep(0.01)
+
+    assert wire.transport.reads
+    assert app.taken == [large, None]
+    wire.leave()
+    await wire.settled()
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "rest"),
+    [(b"", b"he", b"llo"), (b"expect: 100-continue\r\n", b"hello", b"")],
+)
+async def test_a_body_that_is_waited_for_is_received(
+    headers: bytes, content: bytes, rest: bytes
+) -> None:
+    app = Taking()
+    wire = Wire(app)
+    wire.say(POST % (5, headers) + content)
+    await asyncio.sleep(0.01)
+    wire.say(rest)
+    await asyncio.sleep(0.01)
+    wire.leave()
+    await wire.settled()
+
+    assert app.taken == [None, None]
+    assert b"".join(piece for piece, _ in app.bodies) == b"hello"
+
+
+async def test_nothing_is_taken_of_a_client_that_has_left() -> None:
+    begins = asyncio.Event()
+    app = Taking(begins)
+    wire = Wire(app)
+    wire.say(POST % (5, b"") + b"hello")
+    wire.leave()
+    await asyncio.sleep(0.01)
+    begins.set()
+    await wire.settled()
+
+    assert app.taken == [None, None]
 
 
 async def test_a_client_that_waits_for_leave_gets_it_once_the_body_is_wanted() -> None:
