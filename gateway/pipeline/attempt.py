@@ -29,7 +29,7 @@ MAX_HELD = 1024 * 1024
 """Bytes of a stream that are held back before its first content."""
 FAIR = 0.9
 """Of its own time, after which a target has had its chance, however soon the client then left."""
-_EVENTS, _JSON = "text/event-stream", "application/json"
+_EVENTS, _JSON = b"text/event-stream", b"application/json"
 
 MAX_NOTED = 256
 """Characters of an upstream's header that the record keeps."""
@@ -87,7 +87,7 @@ class Attempt:
         self._record = record
         self._tally = tally
         self._timeouts = candidate.streamed if call.stream else candidate.whole
-        self._deadline = Deadline(asker.interrupt.task)
+        self._deadline = Deadline(asker.interrupt.task, asker.pipeline.upstream.watch)
         self._sending: Sending | None = None
 
     async def answer(self, headers: tuple[tuple[bytes, bytes], ...]) -> Answer:
@@ -119,7 +119,7 @@ class Attempt:
             record.status = answer.status
             if provider.recorded_headers:
                 self._note(answer, provider.recorded_headers)
-            if answer.status != 200 or not _is_of_type(answer, _EVENTS if call.stream else _JSON):
+            if answer.status != 200 or not answer.is_of_type(_EVENTS if call.stream else _JSON):
                 await self._refuse(answer)
             if call.stream:
                 return await self._streamed(sent, answer)
@@ -183,7 +183,7 @@ class Attempt:
         if answer.status != 200:
             body = await answer.read(MAX_ERROR)
             raise provider.error(answer.status, answer.headers, body)
-        if is_stream and _is_of_type(answer, _JSON):  # some put an error under 200 there
+        if is_stream and answer.is_of_type(_JSON):  # some put an error under 200 there
             seen = self._reader(stream=False).read(await answer.read(MAX_ERROR))
             if seen.error is not None:
                 raise seen.error
@@ -232,7 +232,3 @@ class Attempt:
     def _reader(self, *, stream: bool) -> Reader:
         call = self._call
         return self._candidate.provider.reader(call.operation, call.body, stream=stream)
-
-
-def _is_of_type(answer: UpstreamAnswer, media_type: str) -> bool:
-    return answer.headers.get("content-type", "").lower().startswith(media_type)

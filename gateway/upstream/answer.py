@@ -38,6 +38,10 @@ class UpstreamAnswer:
             headers.raw.pop(b"content-length", None)
             self._body = Decoded(exchange, encoding)
 
+    def is_of_type(self, media_type: bytes) -> bool:
+        """Whether its content type is that, in lower case, with whatever parameters."""
+        return self.headers.raw.get(b"content-type", b"").lower().startswith(media_type)
+
     def __aiter__(self) -> Self:
         return self
 

@@ -70,6 +70,11 @@ class Arrival:
         self._line: Line | None = line
 
     @property
+    def over(self) -> bool:
+        """Whether its connection was given back."""
+        return self._line is None
+
+    @property
     def answered(self) -> bool:
         """Whether a byte of it has come."""
         return self.status > 0 or self.barren > 0

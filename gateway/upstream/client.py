@@ -106,5 +106,6 @@ class Sending:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._exchange is not None:
-            await self._exchange.aclose()
+        exchange = self._exchange
+        if exchange is not None and not exchange.over:
+            await exchange.aclose()

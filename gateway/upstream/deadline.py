@@ -64,8 +64,7 @@ class Watch:
 class Deadline:
     """
     `with Deadline(task, watch) as deadline:` in the task that waits. There is no limit until
-    `until` sets one. Instants are those of the task's loop's clock, in seconds. Without a watch it
-    has its own.
+    `until` sets one. Instants are those of the task's loop's clock, in seconds.
     """
 
     at = inf
@@ -74,9 +73,9 @@ class Deadline:
     _ended_as: str | None = None
     _is_new = True
 
-    def __init__(self, task: asyncio.Task[Any], watch: Watch | None = None) -> None:
+    def __init__(self, task: asyncio.Task[Any], watch: Watch) -> None:
         self._task = task
-        self._watch = Watch() if watch is None else watch
+        self._watch = watch
         self._cancelling = task.cancelling()
 
     def until(self, at: float, code: str) -> None:

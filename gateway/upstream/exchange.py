@@ -92,6 +92,11 @@ class Exchange(Body, Protocol):
     status: int
     headers: Headers
 
+    @property
+    def over(self) -> bool:
+        """Whether its connection is free, so that there is nothing to close."""
+        ...
+
     async def aclose(self) -> None:
         """Free the connection: it is not used again unless the body has ended. May be repeated."""
         ...

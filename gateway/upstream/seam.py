@@ -75,6 +75,8 @@ class Adapted:
 class _Streamed:
     """The answer of one of httpx's transports."""
 
+    over = False  # there may be more to close than is known here
+
     def __init__(self, response: httpx.Response) -> None:
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)

@@ -11,6 +11,8 @@ class Arriving:
     somebody did.
     """
 
+    over = False
+
     def __init__(
         self, chunks: Iterable[bytes], *, status: int = 200, headers: Iterable[Header] = ()
     ) -> None:

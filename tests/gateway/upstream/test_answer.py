@@ -17,3 +17,12 @@ async def test_what_was_read_to_its_end_has_ended():
     assert [piece async for piece in answer] == [b"ab"]
     assert [piece async for piece in answer] == []
     assert await answer.read(4) == b""
+
+
+def test_a_content_type_is_compared_without_its_case_and_its_parameters():
+    answer = UpstreamAnswer(
+        Arriving([], headers=[(b"content-type", b"Application/JSON; charset=utf-8")])
+    )
+    assert answer.is_of_type(b"application/json")
+    assert not answer.is_of_type(b"text/event-stream")
+    assert not UpstreamAnswer(Arriving([])).is_of_type(b"application/json")

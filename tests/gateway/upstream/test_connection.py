@@ -137,7 +137,7 @@ async def test_a_connection_whose_body_was_not_taken_is_not_clean():
 
 
 async def test_bytes_on_an_idle_connection_close_it():
-    idle = asyncio.Event()
+    idle, lost = asyncio.Event(), asyncio.Event()
 
     async def says_goodbye(peer: faulty.Peer):
         await peer.request()
@@ -146,14 +146,14 @@ async def test_bytes_on_an_idle_connection_close_it():
         await peer.send(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
         await peer.gone()
 
-    async with connected(says_goodbye) as connection:
+    async with faulty.serving(says_goodbye) as server, asyncio.timeout(5):
+        connection = await dialled(server, lambda _: lost.set())
         await connection.exchange(HEAD, b"{}")
         assert await whole(connection) == b"hello"
         assert connection.is_clean
         idle.set()
-        async with asyncio.timeout(5):
-            while connection.is_open:
-                await asyncio.sleep(0.01)
+        await lost.wait()
+        assert not connection.is_open
 
 
 async def test_a_server_that_speaks_first_does_not_speak_http():

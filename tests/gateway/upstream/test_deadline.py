@@ -18,7 +18,7 @@ def now() -> float:
 def deadline_of_this_task(watch: Watch | None = None) -> Deadline:
     task = asyncio.current_task()
     assert task is not None
-    return Deadline(task, watch)
+    return Deadline(task, watch or Watch())
 
 
 async def times_out(work, watch: Watch | None = None) -> ProviderTimedOut:
