@@ -95,11 +95,12 @@ class _Walk:
                 self.text(message)
                 continue
             for name, value in message.items():
-                place = f"messages[{index}].{name}"
-                if name == "content" and type(value) is list:
-                    self._parts(value, place)
-                elif name == "audio" and value is not None:  # an earlier answer, by its id
-                    self._media(("audio",), place)
+                if name == "audio" and value is not None:  # an earlier answer, by its id
+                    self._media(("audio",), f"messages[{index}].audio")
+                elif name == "content" and type(value) is list:
+                    self._parts(value, f"messages[{index}].content")
+                elif type(value) is str:
+                    self.tokens += NODE + utf8_size(value)
                 else:
                     self.text(value)
 

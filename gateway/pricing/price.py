@@ -107,6 +107,10 @@ def _rates(price: Price, prompt: int) -> Rates:
 def _total(rates: Rates, usage: Usage) -> int:
     """Nano-dollars times a million: the exact sum."""
     prompt, completion = max(0, usage.prompt), max(0, usage.completion)
+    if not (usage.cached or usage.cache_written or usage.audio_prompt) and not (
+        usage.reasoning or usage.audio_completion
+    ):
+        return prompt * rates.input + completion * rates.output
     audio, rest = _cut(usage.audio_prompt, prompt)
     written, rest = _cut(usage.cache_written, rest)
     cached, text = _cut(usage.cached, rest)

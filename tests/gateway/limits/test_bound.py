@@ -175,8 +175,9 @@ def test_films_files_and_embeddings_stay_endless(part: dict[str, Any]) -> None:
         bound(chat([part]), image_tokens=7, audio_tokens=7)
 
 
-def test_sound_that_an_earlier_answer_refers_to_counts() -> None:
-    body = {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}
+@pytest.mark.parametrize("audio", [{"id": "audio_1"}, "audio_1"])
+def test_sound_that_an_earlier_answer_refers_to_counts(audio: object) -> None:
+    body = {"messages": [{"role": "assistant", "audio": audio}]}
 
     assert bound(body, audio_tokens=900) > 900
     with pytest.raises(InvalidRequest) as refusal:

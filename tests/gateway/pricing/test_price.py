@@ -58,6 +58,11 @@ def test_a_cost_is_rounded_up_once(usage: Usage, cost: int) -> None:
     assert Price(PLAIN).cost(usage) == cost
 
 
+@given(prices, counts, counts)
+def test_parts_of_less_than_nothing_are_none(price: Price, prompt: int, completion: int) -> None:
+    assert price.cost(Usage(prompt, completion, *[-1] * 5)) == price.cost(Usage(prompt, completion))
+
+
 def test_a_request_may_cost_something_beside_its_tokens() -> None:
     price = Price(PLAIN, per_request=7)
 
