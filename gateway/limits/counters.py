@@ -80,8 +80,8 @@ class WindowCounter:
         return buckets * width  # not reached: an amount never exceeds its limit
 
     def take(self, now: Instant, amount: int) -> int:
-        current = now.steady // self._width
-        self._amounts[current] = self._amounts.get(current, 0) + amount
+        amounts, current = self._amounts, now.steady // self._width
+        amounts[current] = amounts.get(current, 0) + amount
         self._sum += amount
         return current
 

@@ -134,7 +134,7 @@ class MemoryLimiter:
         *,
         note: bytes = b"",
     ) -> Reservation:
-        held = _Held(request_id, tenant, limits, ask.at(ask.cap), ask.cap, note=note)
+        held = _Held(request_id, tenant, limits, ask.at(ask.cap), ask.cap, note)
         held.bound = bound = self._bound_of(tenant, limits)
         (tokens, cost), most = held.amounts, bound.limits.most
         if tokens <= most.tokens and cost <= most.cost and request_id not in self._open:

@@ -171,9 +171,9 @@ class Reservation:
     limits: tuple[Limit, ...]
     amounts: Amounts = NOTHING
     cap: int = 0
-    standings: Standings = NOT_LIMITED
     note: bytes = b""
-    admitted: int = 0
+    standings: Standings = field(default=NOT_LIMITED, init=False)
+    admitted: int = field(default=0, init=False)
     lost: bool = field(default=False, init=False)
     settled: bool = field(default=False, init=False)
     on_lost: Callable[[], None] | None = field(default=None, init=False)

@@ -156,7 +156,7 @@ class Account:
     def charge(self) -> None:
         """Write what was used into the record: the upstream's count, else our own."""
         record, tally, kept = self._record, self.tally, self._kept
-        usage = self._usage()
+        usage = self._usage() if tally.usage is None or kept is not None else tally.usage
         if tally.usage is None and (kept is None or tally.pieces):
             record.usage_source = "counted"
         elif record.reserved_tokens and usage.total > ABSURD * record.reserved_tokens:

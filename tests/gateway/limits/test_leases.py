@@ -212,7 +212,8 @@ async def test_a_ledger_that_does_not_answer_keeps_no_lease_from_being_renewed(
 ) -> None:
     held = await hold(unanswered, "a")
     daily = (Limit("tenant:acme", "tokens", 9, Calendar("day")),)
-    settled = Reservation("b", "acme", daily, admitted=held.admitted)
+    settled = Reservation("b", "acme", daily)
+    settled.admitted = held.admitted
     unanswered._unfinished.later(Ending(settled, "S", NOTHING, b"{}"))
 
     for _ in range(4):
