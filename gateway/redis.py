@@ -188,9 +188,9 @@ class Redis:
         values = (len(keys), *keys, *args)
         return self.run_packed(script, packed(values), len(values))
 
-    def run_packed(self, script: Script, parts: bytes, count: int) -> Future[Any]:
+    def run_packed(self, script: Script, values: bytes, count: int) -> Future[Any]:
         """Run a script, as `run` does, on so many values: the number of keys, keys, arguments."""
-        return self._take(parts, count, self._deadline, script)
+        return self._take(values, count, self._deadline, script)
 
     async def ping(self, *, within: float) -> None:
         """

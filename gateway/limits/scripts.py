@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, SupportsBytes
 
 import structlog
 
-from ..redis import Argument, Redis, Script
+from ..redis import Argument, Redis, Script, packed
 from .counts import Counts
-from .keys import Layout, shard_keys, stored_keys
+from .keys import shard_keys, stored_keys
+from .layout import Layout
 from .model import Amounts, Ask, Limit, Reservation, parts
 from .seeds import Seeds
 from .settings import LimitsSettings
@@ -113,22 +114,24 @@ class Scripts:
     ) -> Answer:
         """See reserve.lua for the answers."""
         layout = self._layout(reservation.tenant, reservation.limits)
-        arguments: list[Argument] = [
+        request_id = reservation.request_id
+        arguments = (
             self._now(),
             self._lease,
-            reservation.request_id,
+            request_id,
             self.epochs.get(layout.shard, 0),
             self._backlog,
             self._seeded,
             cap,
             ask.least,
             reservation.note,
-            *layout.arguments(ask),
-        ]
-        for seed in seeds:
-            arguments += seed
-        keys = layout.ending(reservation.request_id)
-        return self._heard(layout.shard, await self.redis.run(self._reserve, keys, arguments))
+        )
+        told = [part for seed in seeds for part in seed]
+        values = layout.ending(request_id) + packed(arguments) + layout.asking(ask)
+        count = layout.ending_count + len(arguments) + layout.asking_count + len(told)
+        if told:
+            values += packed(told)
+        return self._heard(layout.shard, await self.redis.run_packed(self._reserve, values, count))
 
     async def extend(
         self, reservation: Reservation, amounts: Amounts, seeds: Iterable[Seed] = ()
@@ -154,14 +157,15 @@ class Scripts:
         layout = self._layout(reservation.tenant, reservation.limits)
         arguments: list[Argument] = [self._now(), self._lease, reservation.request_id, mode]
         if mode == "S":
-            packed = b"" if entry is None else bytes(entry)
-            arguments += (packed, reservation.epoch, reservation.admitted, handed, self._seeded)
+            row = b"" if entry is None else bytes(entry)
+            arguments += (row, reservation.epoch, reservation.admitted, handed, self._seeded)
             charged = parts(used)
             arguments += [charged[limit.part] for limit in reservation.limits]
             for seed in seeds:
                 arguments += seed
-        keys = layout.ending(reservation.request_id)
-        return self._heard(layout.shard, await self.redis.run(self._settle, keys, arguments))
+        values = layout.ending(reservation.request_id) + packed(arguments)
+        count = layout.ending_count + len(arguments)
+        return self._heard(layout.shard, await self.redis.run_packed(self._settle, values, count))
 
     async def expire(self, shard: int, request_id: str, stored: bytes) -> int:
         """End a reservation whose lease has ended, as it was found."""
@@ -209,10 +213,12 @@ class Scripts:
             *reservation.so_far(),
             reservation.cap,
             reservation.note,
-            *layout.arguments(Ask(reservation.amounts)),
         ]
         keys = layout.restoring(reservation.request_id)
-        return self._heard(layout.shard, await self.redis.run(self._restore, keys, arguments))
+        first = (len(keys), *keys, *arguments)
+        values = packed(first) + layout.asking(Ask(reservation.amounts))
+        count = len(first) + layout.asking_count
+        return self._heard(layout.shard, await self.redis.run_packed(self._restore, values, count))
 
     async def refill(self, shard: int, windows: Sequence[tuple[str, Sequence[Argument]]]) -> Answer:
         """Put amounts back into windows that the store has lost: keys and their arguments."""

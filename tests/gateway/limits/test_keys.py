@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits.keys import SHARDS, Layout, shard_keys, shard_of, stored_keys
+from gateway.limits.keys import SHARDS, shard_keys, shard_of, stored_keys
+from gateway.limits.layout import Layout
 from gateway.limits.model import Amounts, Ask, AtOnce, Calendar, Limit, Sliding
 
 TENANT = st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True)
@@ -14,9 +15,20 @@ LIMITS = (
 )
 
 
+def ending(tenant: str) -> list[str]:
+    """The keys of reserve and settle, as they are sent."""
+    number, *keys = packed_values(Layout.of(tenant, LIMITS).ending("01ABC"))
+    assert int(number) == len(keys)
+    return keys
+
+
+def packed_values(values: bytes) -> list[str]:
+    return values.decode().split("\r\n")[1::2]
+
+
 @given(TENANT)
 def test_all_keys_of_a_tenant_lie_in_one_slot(tenant: str) -> None:
-    keys = Layout.of(tenant, LIMITS).ending("01ABC")
+    keys = ending(tenant)
 
     assert 0 <= shard_of(tenant) < SHARDS
     assert {key[key.index("{") : key.index("}") + 1] for key in keys} == {
@@ -27,7 +39,7 @@ def test_all_keys_of_a_tenant_lie_in_one_slot(tenant: str) -> None:
 
 @given(TENANT, TENANT)
 def test_no_key_of_a_tenant_is_one_of_another(one: str, other: str) -> None:
-    mine, others = (set(Layout.of(each, LIMITS).ending("01ABC")[5:]) for each in (one, other))
+    mine, others = (set(ending(each)[5:]) for each in (one, other))
 
     assert (mine & others == set()) == (one != other)
 
@@ -45,7 +57,7 @@ def test_keys_are_named_as_documented() -> None:
     layout = Layout.of("acme", LIMITS)
     shard = f"lg1:{{s{shard_of('acme')}}}:"
 
-    assert layout.ending("01ABC") == (
+    assert ending("acme") == [
         shard + "rsv",
         shard + "rsvx",
         shard + "clk",
@@ -55,10 +67,10 @@ def test_keys_are_named_as_documented() -> None:
         shard + "acme:p:month:tokens:tenant:acme",
         shard + "acme:c:concurrency:key:a1B2",
         shard + "acme:p:day:money:key:a1B2/m:0123456789ab",
-    )
-    assert layout.restoring("01ABC") == tuple(
-        key for key in layout.ending("01ABC") if not key.endswith(":led")
-    )
+    ]
+    assert list(layout.restoring("01ABC")) == [
+        key for key in ending("acme") if not key.endswith(":led")
+    ]
     assert layout.places == (shard + "acme:c:concurrency:key:a1B2",)
     assert layout.rooms == (3,)
 
@@ -66,23 +78,29 @@ def test_keys_are_named_as_documented() -> None:
 def test_only_what_the_request_asks_for_differs_between_requests() -> None:
     layout = Layout.of("acme", LIMITS)
 
-    one = layout.arguments(Ask(Amounts(7, 70), Amounts(1, 10), 50, 5))
-    other = layout.arguments(Ask(Amounts(8, 80), Amounts(2, 20), 60, 6))
+    one = packed_values(layout.asking(Ask(Amounts(7, 70), Amounts(1, 10), 50, 5)))
+    other = packed_values(layout.asking(Ask(Amounts(8, 80), Amounts(2, 20), 60, 6)))
 
     assert [(a, b) for a, b in zip(one, other, strict=True) if a != b] == [
-        (7, 8),
-        (1, 2),
-        (70, 80),
-        (10, 20),
+        ("7", "8"),
+        ("1", "2"),
+        ("70", "80"),
+        ("10", "20"),
     ]
-    assert one[:9] == ["acme", "w", "r", 1, 0, 5, 1000, 60, "w:1000x60:requests:tenant:acme"]
+    assert one[:9] == ["acme", "w", "r", "1", "0", "5", "1000", "60", LIMITS[0].name]
+    assert one[17:25] == ["c", "c", "1", "0", "3", "0", "0", LIMITS[2].name]
+
+
+def test_it_is_known_how_many_values_are_sent() -> None:
+    layout = Layout.of("acme", LIMITS)
+
+    assert layout.ending_count == len(packed_values(layout.ending("01ABC")))
+    assert layout.asking_count == len(packed_values(layout.asking(Ask(Amounts()))))
 
 
 def test_keys_are_found_again_in_what_is_stored() -> None:
     names = ";".join(f"w,r,1,17,1000,60,{limit.name}" for limit in LIMITS)
     stored = f'0,0,9|acme|{names}|{{"a": "b|c;d"}}'.encode()
 
-    assert stored_keys(shard_of("acme"), "01ABC", stored) == Layout.of("acme", LIMITS).ending(
-        "01ABC"
-    )
+    assert list(stored_keys(shard_of("acme"), "01ABC", stored)) == ending("acme")
     assert stored_keys(3, "x", b"") == (*shard_keys(3), "lg1:{s3}::t:x", "lg1:{s3}:led")

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.limits.keys import Layout
+from gateway.limits.layout import Layout
 from gateway.limits.model import AtOnce, Calendar, Limit, Sliding, Window
 from gateway.limits.settings import (
     LimitsSettings,
