@@ -11,7 +11,7 @@ through few calls.
 import base64
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -24,11 +24,15 @@ MAX_TOKENS: Final = 1 << 31
 BYTES_PER_TOKEN: Final = 4
 """Of a whole answer without usage, about."""
 
-_CACHE_WRITES: Final = (
-    "cache_write_tokens",  # OpenAI, OpenRouter and most hosts
-    "cache_creation_tokens",  # LiteLLM
-    "cache_creation_input_tokens",  # Alibaba's
-)
+_PROMPT_PARTS: Final = {
+    "cached_tokens": "cached",
+    "audio_tokens": "audio_prompt",
+    "cache_write_tokens": "cache_written",  # OpenAI, OpenRouter and most hosts
+    "cache_creation_tokens": "cache_written",  # LiteLLM
+    "cache_creation_input_tokens": "cache_written",  # Alibaba's
+}
+_COMPLETION_PARTS: Final = {"reasoning_tokens": "reasoning", "audio_tokens": "audio_completion"}
+"""What a report calls the parts of a count, and what they are called here."""
 
 Named = Callable[[Any], ProviderError]
 """What an `error` in an answer means."""
@@ -177,13 +181,10 @@ def usage_of(usage: Any, tier: Any = None) -> Usage | None:
     if not (0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS):
         return None
     found = Usage(prompt, completion)
-    if type(details := usage.get("prompt_tokens_details")) is dict:
-        found.cached = _part(details.get("cached_tokens"), prompt)
-        found.cache_written = max([_part(details.get(name), prompt) for name in _CACHE_WRITES])
-        found.audio_prompt = _part(details.get("audio_tokens"), prompt)
-    if type(details := usage.get("completion_tokens_details")) is dict:
-        found.reasoning = _part(details.get("reasoning_tokens"), completion)
-        found.audio_completion = _part(details.get("audio_tokens"), completion)
+    if details := usage.get("prompt_tokens_details"):
+        _note_parts(details, _PROMPT_PARTS, prompt, found)
+    if details := usage.get("completion_tokens_details"):
+        _note_parts(details, _COMPLETION_PARTS, completion, found)
     if type(tier) is str and tier != "default":
         found.service_tier = tier
     return found
@@ -233,8 +234,14 @@ def _note_finish(reason: Any, seen: Seen) -> None:
     seen.finish_reasons += (reason,)
 
 
-def _part(part: Any, whole: int) -> int:
-    return min(max(part, 0), whole) if type(part) is int else 0
+def _note_parts(details: Any, fields: Mapping[str, str], whole: int, usage: Usage) -> None:
+    """Of several names for one part the largest counts, and none is more than the whole."""
+    if type(details) is not dict:
+        return
+    for name, part in details.items():
+        if part and type(part) is int and name in fields:  # most are 0
+            field = fields[name]
+            setattr(usage, field, max(getattr(usage, field), min(part, whole)))
 
 
 def _weigh(said: Any, seen: Seen) -> None:
