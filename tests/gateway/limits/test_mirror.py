@@ -79,6 +79,22 @@ def test_buckets_that_have_left_their_window_are_forgotten() -> None:
     assert [len(buckets) for buckets in mirrored(mirror)] == [11, 11]
 
 
+def test_a_window_is_known_longer_than_a_shorter_one_beside_it() -> None:
+    mirror = Mirror()
+    long = Limit("tenant:acme", "tokens", 900, Sliding(bucket_ms=60_000, buckets=60))
+    both = (LIMITS[1], long)
+    held = Reservation("r", "acme", both, Amounts(100))
+    held.charged = START
+    mirror.took(held)
+    other = next(each for each in "abcd" if shard_of(each) != SHARD)
+    for _ in range(OFTEN):
+        taken(mirror, 20_000, tenant=other)
+
+    mirror.gave_back(held, Amounts(30))
+
+    assert [list(buckets.values()) for _, _, buckets in mirror.of(SHARD)] == [[30], []]
+
+
 def test_tenants_that_are_gone_are_forgotten() -> None:
     mirror = Mirror()
     for number in range(OFTEN - 1):
