@@ -23,7 +23,7 @@ from ..contract.errors import (
     RequestExceedsLimit,
 )
 from ..pricing import ModelUnpriced
-from ..quarantine import Case
+from ..quarantine import Case, Flag
 from ..routing import Candidate, Route, plan
 from .account import Account
 from .asker import Asker
@@ -52,16 +52,24 @@ class Failover:
     _line: Candidate | None = None
     """The best of those that are busy and have a line to wait in."""
     _has_waited = False
+    _case: Case | None = None
+    """Open where its tenant may have kills, or an upstream breaks down."""
 
-    def __init__(
-        self, asker: Asker, route: Route, call: Call, account: Account, case: Case
-    ) -> None:
+    def __init__(self, asker: Asker, route: Route, call: Call, account: Account) -> None:
         self.attempt = OpenAttempt(asker, account)
         self._asker = asker
         self._route = route
         self._call = call
         self._account = account
-        self._case = case
+
+    async def check(self, flag: Flag) -> None:
+        """
+        Before anybody is asked. `flag` is what was asked about the tenant.
+
+        Raises:
+            RequestQuarantined: it has killed as many backends as it may.
+        """
+        await self._opened_case().check(flag)
 
     @cached_property
     def _retries(self) -> Retries:
@@ -97,7 +105,7 @@ class Failover:
                         break
                     lineup = await self._left(lineup, error)
                 else:
-                    if self._case.kills:
+                    if self._case is not None:
                         await self._case.answered()
                     return self._resumable(answer) if self._route.resumes else answer
             assert failure is not None, "the first of them was asked"
@@ -110,8 +118,14 @@ class Failover:
         if _is_crowded(error) and candidate.provider.settings.queue.size:
             self._line = self._line or candidate
         if self._was_killed(candidate, error):
-            await self._case.killed(candidate.provider.name)
+            await self._opened_case().killed(candidate.provider.name)
         return self._retries.allow_another(candidate.name, error)
+
+    def _opened_case(self) -> Case:
+        if self._case is None:
+            asker = self._asker
+            self._case = asker.pipeline.quarantine.case(asker.record.tenant, self._call.body)
+        return self._case
 
     def _was_killed(self, candidate: Candidate, error: ProviderError) -> bool:
         """

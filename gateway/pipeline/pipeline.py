@@ -73,8 +73,7 @@ class Pipeline:
         self.clock = tools.clock
         self._ledger_is_full = tools.ledger_is_full
         self._contexts = tools.contexts
-        self._hear_of_begun = tuple(each.began for each in tools.observers)
-        self._hear_of_finished = tuple(each.finished for each in tools.observers)
+        self._observers = tools.observers
         self._live: dict[Interrupt, Record] = {}
 
     def record(self, operation: Operation, head: Head, client_request_id: str) -> Record:
@@ -113,15 +112,14 @@ class Pipeline:
     def began(self, record: Record, interrupt: Interrupt) -> None:
         """Called by a request that is entered."""
         self._live[interrupt] = record
-        operation = record.operation
-        for hear in self._hear_of_begun:
-            hear(operation)
+        for observer in self._observers:
+            observer.began(record.operation)
 
     def finished(self, record: Record, interrupt: Interrupt) -> None:
         """Called by a request whose record is complete."""
         self._live.pop(interrupt, None)
-        for hear in self._hear_of_finished:
-            hear(record)
+        for observer in self._observers:
+            observer.finished(record)
 
     def check_ledger(self) -> None:
         """

@@ -156,15 +156,15 @@ class Request:
         lineup = Lineup(candidates(pipeline, route, call))
         if lineup.first() is None:
             raise self._nobody(route, call)
-        case = pipeline.quarantine.case(caller.tenant, call.body)
+        flag = pipeline.quarantine.flag(caller.tenant)
         limits = snapshot.plans.limits_of(caller.levels, route.model)
         reckoning = Reckoning(call, route.settings, limits, snapshot.tariff)
         account = self.account or self._open_account(caller.tenant)
-        await account.open(reckoning, limits, lineup)  # one round trip, for the case too
-        if case.is_suspect:
-            await case.check()
+        await account.open(reckoning, limits, lineup)  # one round trip, for the flag too
         call.max_output, call.most = account.lowered_cap, reckoning.most
-        failover = Failover(asker, route, call, account, case)
+        failover = Failover(asker, route, call, account)
+        if flag is not None:
+            await failover.check(flag)
         self._attempt = failover.attempt
         return await failover.first_answer(lineup)
 

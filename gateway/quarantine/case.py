@@ -5,7 +5,7 @@ What a request was is told by an HMAC of its body, under a key derived from a se
 processes share: two of a kind are recognised, and nobody can tell from the book what was asked.
 It is computed only for a tenant that has kills, because it costs as much as the body is long.
 
-Hot: `Quarantine.case` and `Case.check`, once a request.
+Hot: `Quarantine.flag`, once a request; the rest only for tenants that have kills.
 """
 
 from collections.abc import Mapping
@@ -22,20 +22,23 @@ _PURPOSE = b"fingerprints of requests that kill"
 
 
 class Quarantine:
-    """Opens a case for each request. `secret` is the same in all processes, and never stored."""
+    """Opens cases, where there may be one. `secret` is shared by all processes, never stored."""
 
     def __init__(self, settings: QuarantineSettings, book: Book, secret: bytes) -> None:
         self.settings = settings
         self.book = book
         self._key = digest(secret, _PURPOSE, "sha256")
 
+    def flag(self, tenant: str) -> Flag | None:
+        """
+        Ask about a tenant, in the round trip that is about to begin. None where there is nothing to
+        check: it has no kills, or nobody is to be quarantined.
+        """
+        return self.book.flag(tenant) if self.settings.enabled else None
+
     def case(self, tenant: str, body: Mapping[str, Any]) -> "Case":
-        """
-        Ask about a tenant, in the round trip that is about to begin. `body` is the request as it
-        was validated; it is not changed.
-        """
-        flag = self.book.flag(tenant) if self.settings.enabled else None
-        return Case(self, tenant, body, flag)
+        """`body` is the request as it was validated; it is not changed."""
+        return Case(self, tenant, body)
 
     def fingerprint(self, body: Mapping[str, Any]) -> str:
         """32 hex digits that tell a body from others, whatever the order of its fields."""
@@ -46,31 +49,24 @@ class Quarantine:
 class Case:
     """Of one request. Nothing of it need be awaited or closed."""
 
-    kills = 0
-    """Backends that such a request is known to have killed."""
-    _fingerprint = ""
+    __slots__ = ("_body", "_fingerprint", "_quarantine", "_tenant", "kills")
 
-    def __init__(
-        self, quarantine: Quarantine, tenant: str, body: Mapping[str, Any], flag: Flag | None
-    ) -> None:
+    def __init__(self, quarantine: Quarantine, tenant: str, body: Mapping[str, Any]) -> None:
+        self.kills = 0
+        """Backends that such a request is known to have killed."""
         self._quarantine = quarantine
         self._tenant = tenant
         self._body = body
-        self._flag = flag
+        self._fingerprint = ""
 
-    @property
-    def is_suspect(self) -> bool:
-        """Whether there is anything to `check`: not where its tenant has no kills."""
-        return self._flag is not None
-
-    async def check(self) -> None:
+    async def check(self, flag: Flag) -> None:
         """
-        Before anything is sent.
+        Before anything is sent. `flag` is what was asked about its tenant.
 
         Raises:
             RequestQuarantined: it has killed as many backends as it may.
         """
-        if self._flag is None or not await self._flag.is_up():
+        if not await flag.is_up():
             return
         self.kills = await self._quarantine.book.kills(self._tenant, self._of_body())
         self._judge()

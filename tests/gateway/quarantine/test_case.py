@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.contract.errors import RequestQuarantined
-from gateway.quarantine import Book, Flag, MemoryBook, Quarantine, QuarantineSettings
+from gateway.quarantine import Book, Case, Flag, MemoryBook, Quarantine, QuarantineSettings
 from tests.support.ticker import Ticker
 
 SECRET = b"a pepper of the tests"
@@ -35,6 +35,14 @@ def prints() -> Quarantine:
     return quarantine(MemoryBook(1, clock=lambda: 0.0))
 
 
+async def checked(quarantine: Quarantine, body: dict[str, Any], tenant: str = "acme") -> Case:
+    """The case of a request that may be sent."""
+    case, flag = quarantine.case(tenant, body), quarantine.flag(tenant)
+    if flag is not None:
+        await case.check(flag)
+    return case
+
+
 class Replicas:
     """Backends that die of the poison, behind a gateway: `sent` are those that it was sent to."""
 
@@ -45,9 +53,8 @@ class Replicas:
 
     async def ask(self, body: dict[str, Any], *, poison: bool = True) -> str | None:
         """Who answered, None where it was quarantined; at most one failover, as for class A."""
-        case = self._quarantine.case("acme", body)
         try:
-            await case.check()
+            case = await checked(self._quarantine, body)
             for backend in self._chosen():
                 self.sent.append(backend)
                 if not poison:
@@ -81,7 +88,7 @@ async def test_other_requests_of_the_tenant_go_on(book: Book) -> None:
 async def test_the_same_body_of_another_tenant_is_another_request(book: Book) -> None:
     await Replicas(quarantine(book), "abcdefgh").ask(POISON)
 
-    await quarantine(book).case("beta", POISON).check()
+    await checked(quarantine(book), POISON, "beta")
 
 
 async def test_after_the_window_it_may_be_sent_again(book: Book, ticker: Ticker) -> None:
@@ -96,11 +103,9 @@ async def test_after_the_window_it_may_be_sent_again(book: Book, ticker: Ticker)
 
 async def test_resets_of_a_network_between_answers_convict_nobody(book: Book) -> None:
     for backend in "abababab":
-        case = quarantine(book).case("acme", OTHER)
-        await case.check()
+        case = await checked(quarantine(book), OTHER)
         await case.killed(backend)
-        again = quarantine(book).case("acme", OTHER)
-        await again.check()
+        again = await checked(quarantine(book), OTHER)
         assert again.kills == 1
         await again.answered()
 
@@ -109,8 +114,7 @@ async def test_resets_of_a_network_between_answers_convict_nobody(book: Book) ->
 
 async def test_backends_that_restart_one_after_the_other_convict_nobody(book: Book) -> None:
     for backend in "abcdefgh":
-        case = quarantine(book).case("acme", OTHER)
-        await case.check()
+        case = await checked(quarantine(book), OTHER)
         await case.killed(backend)
         await case.answered()  # by the next one, on the same request
         assert case.kills == 0
@@ -146,9 +150,8 @@ class Untouchable:
 
 async def test_switched_off_it_neither_asks_nor_writes() -> None:
     book: Any = Untouchable()
-    case = quarantine(book, enabled=False).case("acme", POISON)
+    case = await checked(quarantine(book, enabled=False), POISON)
 
-    await case.check()
     await case.killed("a")
     await case.killed("b")
     await case.answered()
@@ -172,9 +175,9 @@ class Down:
 async def test_a_tenant_without_kills_pays_for_no_fingerprint() -> None:
     book: Any = Down()
     unreadable: Any = object()  # which no fingerprint can be made of
-    case = quarantine(book).case("acme", unreadable)
 
-    await case.check()
+    case = await checked(quarantine(book), unreadable)
+
     await case.answered()
 
 
