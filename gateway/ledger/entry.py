@@ -31,6 +31,8 @@ _MS_BITS = MAX_MS.bit_length()
 _MOST = {"cost": MAX_COST, "duration_ms": MAX_MS, "first_content_ms": MAX_MS}
 """By columns; what is in none of these is no more than `MAX_TOKENS`."""
 
+_ATTEMPT_NAMES = ATTEMPT_COLUMNS[2:]
+
 _row = TypeAdapter(Row)
 _REFUSED = b"\\u0000"  # how JSON writes the one character that PostgreSQL can not keep
 
@@ -44,22 +46,22 @@ def note_of(record: Record, *, prompt_tokens: int = 0, priced: bool = False) -> 
     Whose request it is, as far as is known before it is admitted; `prompt_tokens` is the estimate
     where there is one, `priced` says whether the target that it is meant for has a price.
     """
-    return _packed(
-        {
-            "request_id": record.request_id,
-            "at": record.at,
-            "tenant": record.tenant,
-            "project": record.project or None,
-            "key": record.key,
-            "operation": record.operation,
-            "model": record.model[:200],
-            "stream": record.stream,
-            "prompt_tokens": prompt_tokens,
-            "priced": priced,
-            "client_request_id": record.client_request_id[:64] or None,
-            "tags": record.tags,
-        }
-    )
+    row = {
+        "request_id": record.request_id,
+        "at": record.at,
+        "tenant": record.tenant,
+        "project": record.project or None,
+        "key": record.key,
+        "operation": record.operation,
+        "model": record.model[:200],
+        "stream": record.stream,
+        "prompt_tokens": prompt_tokens,
+        "priced": priced,
+        "client_request_id": record.client_request_id[:64] or None,
+        "tags": record.tags,
+    }
+    packed = _packed(row)
+    return _packed(_mended(row)) if _REFUSED in packed else packed
 
 
 class Entry:
@@ -90,7 +92,10 @@ class Entry:
 
     def __bytes__(self) -> bytes:
         row = dict(zip(COLUMNS, self._columns, strict=True))
-        row["attempts"] = [_attempt_row(each) for each in self._attempts]
+        # Their request and their place go without saying.
+        row["attempts"] = [
+            dict(zip(_ATTEMPT_NAMES, each[2:], strict=True)) for each in self._attempts
+        ]
         row["tags"] = dict(row["tags"])
         return _packed(row)
 
@@ -214,11 +219,6 @@ def _attempts(record: Record) -> tuple[list[tuple[Any, ...]], str, int]:
     return rows, texts, times
 
 
-def _attempt_row(columns: tuple[Any, ...]) -> dict[str, Any]:
-    """As an entry's bytes have it: its request and its place go without saying."""
-    return dict(zip(ATTEMPT_COLUMNS[2:], columns[2:], strict=True))
-
-
 def _is_absurd(record: Record) -> bool:
     """Whether a count is negative, more than anybody can have used, or no whole number."""
     try:
@@ -256,10 +256,9 @@ def _mended_columns(names: Iterable[str], columns: tuple[Any, ...]) -> tuple[Any
 def _packed(row: dict[str, Any]) -> bytes:
     """A provider of a stranger's may have put anything into a record; its row is kept anyway."""
     try:
-        packed = orjson.dumps(row)
+        return orjson.dumps(row)
     except TypeError:  # half a surrogate pair, or a number of more than 64 bits
         return orjson.dumps(_mended(row))
-    return orjson.dumps(_mended(row)) if _REFUSED in packed else packed
 
 
 def _mended(value: Any, most: int = MAX_TOKENS) -> Any:
