@@ -15,7 +15,7 @@ from tests.proofs.claims import CLAIMS
 from tests.proofs.histories import prove, sides
 from tests.support.redis_server import RedisServer
 
-EXAMPLES = {"memory": 1000, "redis": 500}
+EXAMPLES = {"memory": 400, "redis": 200}
 """Histories, as `make test` has time for; `make prove-limits` has more."""
 
 Holds = Callable[[str], None]

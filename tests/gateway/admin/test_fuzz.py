@@ -81,6 +81,7 @@ def served(database_url: str) -> Iterator[Served]:
         yield served
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 def test_administration_is_as_its_document_says(
     served: Served, mode: schemathesis.GenerationMode

@@ -135,6 +135,7 @@ def mutants(draw: st.DrawFn) -> str:
     return text
 
 
+@pytest.mark.no_cover
 async def test_whatever_is_wrong_with_a_file_live_requests_succeed(tmp_path: Path) -> None:
     """Row 78."""
     async with (
