@@ -45,28 +45,30 @@ def prompt_tokens(operation: Operation, body: Mapping[str, Any]) -> int:
     name, more = _TEXTS[operation]
     text = body.get(name)
     tokens = MESSAGE * len(text) if operation == "chat" and type(text) is list else 0
+    further = () if more.isdisjoint(body) else [[body[each]] for each in more if each in body]
     size = 0
-    waiting: list[Any] = [text]
-    if not more.isdisjoint(body):
-        waiting += [body[name] for name in more if name in body]
+    waiting: list[Any] = [text if type(text) is list else [text], *further]
     while waiting:
         item = waiting.pop()
         kind = type(item)
-        if kind is str:
-            if item.startswith(_MEDIA):
-                tokens += PART
-            else:
-                size += len(item) if item.isascii() else utf8_size(item)
-        elif kind is dict:
+        if kind is dict:
             if "type" in item and _is_media(item):
                 tokens += PART
-            else:
-                size += len("".join(item))
-                waiting += item.values()
+                continue
+            size += len("".join(item))
+            inside = item.values()
         elif kind is list and not (item and isinstance(item[0], int)):
-            waiting += item
+            inside = item
         else:
             tokens += _other(item)
+            continue
+        for each in inside:
+            if type(each) is not str:
+                waiting.append(each)
+            elif each.startswith(_MEDIA):
+                tokens += PART
+            else:
+                size += len(each) if each.isascii() else utf8_size(each)
     return max(1, tokens - -size // BYTES_PER_TOKEN)
 
 

@@ -99,7 +99,8 @@ class Account:
         self._reservation, self._owes_row = reservation, True
         reservation.on_lost = self._lost
         reservation.progress = self._so_far
-        self.standings = reservation.standings or self.standings
+        if reservation.standings.left:
+            self.standings = reservation.standings
         record.admitted = True
         if reservation.admitted:
             record.admitted_at = datetime.fromtimestamp(reservation.admitted / 1000, UTC)
