@@ -7,15 +7,21 @@ one takes the first, another refuses the request.
 Hot: one pass over the headers of every request.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 Head = Mapping[bytes, Sequence[bytes]]
 """The values of each header in the order in which they came, by its name in lower case."""
 
 
-def head_of(headers: Iterable[tuple[bytes, bytes]]) -> Head:
+def head_of(headers: Sequence[tuple[bytes, bytes]]) -> Head:
     """Those of raw ASGI headers."""
-    head: dict[bytes, tuple[bytes, ...]] = {}
+    head = {name: (value,) for name, value in headers}
+    return head if len(head) == len(headers) else _gathered(headers)
+
+
+def _gathered(headers: Sequence[tuple[bytes, bytes]]) -> Head:
+    """Those of headers of which one is there twice."""
+    head: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        head[name] = (*head[name], value) if name in head else (value,)
+        head.setdefault(name, []).append(value)
     return head

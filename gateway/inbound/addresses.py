@@ -37,7 +37,7 @@ class ClientAddresses:
         """The address of who sent the request with this ASGI scope, None if nobody can tell."""
         client = scope.get("client")
         peer: str | None = client[0] if client else None
-        if not (self._trusted and is_within(peer, self._trusted)):
+        if not self._trusted or not is_within(peer, self._trusted):
             return peer
         nearest = peer
         for entry in _entries(scope["headers"]):

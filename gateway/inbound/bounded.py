@@ -7,7 +7,7 @@ takes. What is read is small, so none of this needs to be fast.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
@@ -37,13 +37,13 @@ class BoundedReceive:
     def __init__(
         self,
         receive: Receive,
-        headers: Iterable[tuple[bytes, bytes]],
+        headers: Sequence[tuple[bytes, bytes]],
         http: HttpSettings,
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._receive = receive
-        self._headers: Iterable[tuple[bytes, bytes]] | None = headers
+        self._headers: Sequence[tuple[bytes, bytes]] | None = headers
         self._http = http
         self._max = min(MAX_BODY, http.max_body)
         self._size = 0

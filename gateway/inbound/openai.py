@@ -93,7 +93,9 @@ class Inference:
         content = body_at_hand(scope, head, self._settings.max_body)
         if content is None:
             content = await self._read(receive, head, request.interrupt)
-        body = self._parse(content)
+        body = parse(content, self._route.request)
+        if body.get("stream") and not self._route.streams:
+            raise InvalidRequest("This route does not stream.", param="stream")
         if TAGS in head:
             request.record.tags = tags_of(head)
         hints = hints_of(head)
@@ -153,9 +155,3 @@ class Inference:
             patience=settings.body_timeout,
             min_rate=settings.min_body_rate,
         )
-
-    def _parse(self, content: bytes) -> dict[str, Any]:
-        body = parse(content, self._route.request)
-        if not self._route.streams and body.get("stream"):
-            raise InvalidRequest("This route does not stream.", param="stream")
-        return body

@@ -148,15 +148,14 @@ class Exchange:
 
     def take(self) -> bytes | None:
         """What is left of the body, if nobody has to wait for any of it; else it is received."""
-        is_over = self.is_complete or self.is_cut
-        if self._more or self._asks_leave or is_over or not self._has_news:
+        if self._more or not self._has_news or self._asks_leave or self.is_complete or self.is_cut:
             return None
         return self._taken()
 
     def on_hang_up(self, callback: Callable[[], None] | None) -> None:
         """Whom to call when the client is gone; None for nobody any more."""
         self._hung_up = callback
-        if callback is not None:
+        if callback is not None and self._flow.read_paused:
             # A large body may have paused the socket, and a paused one tells of no end.
             self._flow.resume_reading()
 

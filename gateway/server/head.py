@@ -39,15 +39,16 @@ def head_of(
         Misused: this can't be sent.
     """
     names, values = zip(*headers, strict=True) if headers else ((), ())
-    shape, text = _shape(names), b"".join(values)
+    template, length_at, connection_at = _shape(names)
+    text = b"".join(values)
     if _CR in text or _LF in text or _NUL in text:
         raise Misused("A header can't hold the end of its line.")
-    content = shape.template % (_status_line(status), *values)
-    if shape.connection is not None and _says_close(values[shape.connection]):
+    content = template % (_status_line(status), *values)
+    if connection_at is not None and _says_close(values[connection_at]):
         keep_alive = False
     elif not keep_alive:
         content += b"connection: close\r\n"
-    length = None if shape.length is None else _number(values[shape.length])
+    length = None if length_at is None else _number(values[length_at])
     if bodiless or (length is None and status in _NO_BODY):
         length = 0
     elif length is None:
@@ -59,8 +60,8 @@ class _Shape(NamedTuple):
     """What the names of all headers say of a head: the rest of it, and where some values are."""
 
     template: bytes
-    length: int | None
-    connection: int | None
+    length_at: int | None
+    connection_at: int | None
 
 
 @lru_cache(maxsize=256)
@@ -78,8 +79,8 @@ def _shape(names: tuple[bytes, ...]) -> _Shape:
     places = {name: place for place, name in enumerate(names)}
     return _Shape(
         template=b"%b\r\n" + b"".join(lines),
-        length=places.get(b"content-length"),
-        connection=places.get(b"connection"),
+        length_at=places.get(b"content-length"),
+        connection_at=places.get(b"connection"),
     )
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from ..server import Bounds, Drainable, Listener, Patience, serve_listeners, settle_resources
 from .reload import Reload
@@ -16,16 +16,13 @@ from .reload import Reload
 
 class Served(Drainable, Protocol):
     """
-    What is served: the data plane's application, and `admin`, that of the administration's own
-    listener, where there is one.
+    What is served: `data`, the data plane's application with the lifespan of everything, and
+    `admin`, that of the administration's own listener, where there is one.
     """
 
+    data: ASGIApp
     admin: ASGIApp | None
     reload: Reload
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The data plane, and the lifespan of everything."""
-        ...
 
     def patience(self) -> Patience:
         """How long a shutdown waits."""
@@ -58,7 +55,7 @@ def settle() -> None:
 
 def listeners_of(served: Served, sockets: Sequence[socket.socket]) -> list[Listener]:
     """The applications on their sockets, the administration's last."""
-    applications: list[ASGIApp] = [served] if served.admin is None else [served, served.admin]
+    applications = [served.data] if served.admin is None else [served.data, served.admin]
     return [Listener(*pair) for pair in zip(applications, sockets, strict=True)]
 
 

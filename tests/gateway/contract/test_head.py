@@ -17,9 +17,3 @@ def test_every_value_is_found_by_its_name_in_its_order(headers: list[tuple[bytes
     assert sum(map(len, head.values())) == len(headers)
     for name, values in head.items():
         assert list(values) == [value for other, value in headers if other == name]
-
-
-def test_the_headers_are_gone_through_once() -> None:
-    once = iter([(b"host", b"a"), (b"host", b"b")])
-
-    assert head_of(once) == {b"host": (b"a", b"b")}

@@ -41,9 +41,10 @@ def test_the_collector_leaves_the_start_alone_and_other_threads_get_their_turn()
 def test_each_application_has_its_socket(tmp_path: Path) -> None:
     alone, two = built(tmp_path), built(tmp_path, **PRODUCTION)
     with bind("127.0.0.1", 0) as data, bind("127.0.0.1", 0) as admin:
-        assert [(each.app, each.socket) for each in listeners_of(alone, [data])] == [(alone, data)]
+        (only,) = listeners_of(alone, [data])
+        assert (only.app, only.socket) == (alone.data, data)
         pairs = [(each.app, each.socket) for each in listeners_of(two, [data, admin])]
-        assert pairs == [(two, data), (two.admin, admin)]
+        assert pairs == [(two.data, data), (two.admin, admin)]
         with pytest.raises(ValueError, match="argument"):
             listeners_of(two, [data])
 
