@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.upstream.connection import HIGH_WATER, READ_SIZE, Connection
+from gateway.upstream.connection import HIGH_WATER, MAX_HEAD, READ_SIZE, Connection
 from tests.support import faulty
 from tests.support.malformed import BROKEN
 
@@ -225,6 +225,72 @@ async def test_17_eight_informational_responses_are_borne():
         assert b"link" not in connection.answer.headers.raw
         assert await whole(connection) == b"hello"
         assert connection.is_clean
+
+
+@pytest.mark.parametrize("hint", [b"", b"HTTP/1.1 103 Hints\r\nlink: %b\r\n\r\n" % (b"x" * 20_000)])
+@pytest.mark.parametrize("size", [40_000, 50_000, 70_000])
+async def test_17_headers_are_bounded_however_much_body_comes_with_them(hint, size):
+    line = b"x: %b\r\n" % (b"y" * (size // 2))
+    head = hint + b"HTTP/1.1 200 OK\r\ncontent-length: 30000\r\n" + line * 2 + b"\r\n"
+    connection, _ = unwired()
+    task = asyncio.get_running_loop().create_task(reading(connection))
+    await asyncio.sleep(0)
+    cut = min(len(head) - 5, 60_000)
+    feed(connection, head[:cut])
+    feed(connection, head[cut:] + bytes(30_000))
+    if len(head) > MAX_HEAD:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await task
+    else:
+        assert await task == bytes(30_000)
+
+
+async def test_trailers_are_no_headers_neither_of_this_response_nor_of_the_next():
+    connection, _ = unwired()
+    for _ in range(2):
+        task = asyncio.get_running_loop().create_task(connection.exchange(HEAD, b"{}"))
+        await asyncio.sleep(0)
+        feed(connection, faulty.chunked_head() + faulty.chunk(b"hello") + b"0\r\nlate: x\r\n\r\n")
+        answer = await task
+        assert await whole(connection) == b"hello"
+        assert connection.is_clean
+        assert b"late" not in answer.headers.raw
+        assert b"late" not in dict(answer.headers.pairs)
+
+
+async def test_an_answer_that_is_over_has_an_end_and_none_of_what_comes_next():
+    connection, _ = unwired()
+    freed: list[Connection] = []
+    connection.free = freed.append
+    loop = asyncio.get_running_loop()
+    first = loop.create_task(connection.exchange(HEAD, b"{}"))
+    await asyncio.sleep(0)
+    feed(connection, faulty.response(b"hello"))
+    answer = await first
+    assert not answer.over
+    assert await whole(connection) == b"hello"
+    assert answer.over
+    assert freed == [connection]
+    second = loop.create_task(connection.exchange(HEAD, b"{}"))
+    await asyncio.sleep(0)
+    feed(connection, faulty.response(b"world"))
+    await second
+    answer.release()
+    assert answer.take() == b""
+    assert freed == [connection]
+    assert await whole(connection) == b"world"
+
+
+async def test_what_comes_for_one_who_was_cancelled_wakes_nobody():
+    connection, _ = unwired()
+    task = asyncio.get_running_loop().create_task(connection.exchange(HEAD, b"{}"))
+    await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    feed(connection, faulty.chunked_head())
+    assert connection.answer.status == 200
+    assert not connection.is_clean
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
