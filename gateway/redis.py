@@ -282,20 +282,28 @@ class Redis:
         self._send(self._line)
 
     def _heard(self, reply: object) -> None:
-        flight = self._flight
+        if not self._flight:  # it is nobody's, and might have been taken for another's
+            self._disconnect()
+            return
+        if isinstance(reply, Exception):
+            self._refused(reply)
+        else:
+            answer = self._flight.popleft().answer
+            if not answer.done():  # its caller was cancelled
+                answer.set_result(reply)
+        if self._is_busy and not self._flight:
+            self._landed()
+
+    def _refused(self, reply: Exception) -> None:
         if isinstance(reply, RedisConnectionError):  # say, a server that is still loading its data
             self._lose(RedisConnectionError(str(reply)))
             return
-        call = flight.popleft()
+        call = self._flight.popleft()
         if isinstance(reply, NoScriptError) and call.script is not None:
             self._forgotten.append(call)
-        elif isinstance(reply, Exception):
-            self._is_stale = self._is_stale or isinstance(reply, ReadOnlyError)
-            call.fail(reply)
-        elif not call.answer.done():  # its caller was cancelled
-            call.answer.set_result(reply)
-        if not flight:
-            self._landed()
+            return
+        self._is_stale = self._is_stale or isinstance(reply, ReadOnlyError)
+        call.fail(reply)
 
     def _landed(self) -> None:
         """All have been answered: what the server did not know goes once more, then the next."""

@@ -276,3 +276,13 @@ async def test_a_server_that_never_lets_one_in_is_given_up_at_the_deadline() -> 
 
         with pytest.raises(redis.exceptions.ConnectionError):
             await closing
+
+
+async def test_a_reply_that_nobody_asked_for_is_given_to_nobody() -> None:
+    async with (
+        answering(b"+PONG\r\n+PONG\r\n") as port,
+        open_redis(f"redis://127.0.0.1:{port}") as client,
+    ):
+        for connections in (1, 2):
+            await client.ping(within=5)
+            assert client.connections == connections
