@@ -10,6 +10,7 @@ from gateway.contract.timeouts import (
     FIRST_CONTENT_STREAMED,
     FIRST_CONTENT_WHOLE,
     STALL,
+    Timeouts,
     TimeoutSettings,
     timeouts_of,
 )
@@ -29,6 +30,13 @@ def test_a_model_says_more_than_its_provider_and_both_more_than_nobody(
     assert made.first_content == (model.first_content or provider.first_content or usual)
     assert made.stall == (model.stall or provider.stall or STALL)
     assert made.attempt == (provider.total or inf)
+
+
+def test_whole_answers_may_take_longer_to_begin_than_streams() -> None:
+    said, unsaid = TimeoutSettings(connect=1, stall=3), TimeoutSettings(total=4)
+
+    assert timeouts_of(said, unsaid, stream=True) == Timeouts(1, FIRST_CONTENT_STREAMED, 3, 4)
+    assert timeouts_of(unsaid, said, stream=False) == Timeouts(1, FIRST_CONTENT_WHOLE, 3, inf)
 
 
 @pytest.mark.parametrize("wrong", [{"stall": "0s"}, {"stall": -1}, {"idle": "1s"}])

@@ -121,6 +121,10 @@ def test_text_among_token_ids_counts_as_text(mixed: list[Any]) -> None:
     assert input_bound("completion", {"prompt": mixed}) > 99
 
 
+def test_a_message_that_is_none_counts_as_the_text_that_it_is() -> None:
+    assert bound({"messages": ["a" * 1000]}) >= 1000
+
+
 def test_numbers_that_are_no_token_ids_count_by_their_digits() -> None:
     enum = [10**17] * 100
 

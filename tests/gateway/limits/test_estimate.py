@@ -114,6 +114,13 @@ def test_token_ids_are_counted(ids: list[Any], tokens: int) -> None:
     assert prompt_tokens("completion", {"prompt": ids}) == tokens
 
 
+def test_a_number_is_a_token_and_nothing_is_none() -> None:
+    text = prompt_tokens("embedding", {"input": ["a" * 400]})
+
+    assert prompt_tokens("embedding", {"input": ["a" * 400, 5]}) == text + 1
+    assert prompt_tokens("embedding", {"input": ["a" * 400, None]}) == text
+
+
 @pytest.mark.parametrize(
     ("operation", "body", "tokens"),
     [

@@ -52,6 +52,13 @@ def test_the_limit_with_the_smallest_remaining_share_speaks(pairs: list[tuple[in
     assert told == min(each.remaining / each.limit.amount for each in all_of_them)
 
 
+def test_of_two_limits_of_a_kind_the_nearer_one_speaks_wherever_it_stands() -> None:
+    near, far = ("tokens", 10, 1), ("tokens", 9, 5)
+
+    assert ratelimit_headers(standings(near, far)) == ratelimit_headers(standings(near))
+    assert ratelimit_headers(standings(far, near)) == ratelimit_headers(standings(near))
+
+
 def test_places_money_and_nothing_tell_nothing() -> None:
     untold: tuple[tuple[Measure, int, int], ...] = (("concurrency", 5, 4), ("money", 9, 0))
 

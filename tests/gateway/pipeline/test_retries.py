@@ -92,6 +92,13 @@ def test_what_upstreams_ask_for_is_waited_for_or_nothing(
         assert soonest <= pause <= max_backoff
 
 
+def test_after_the_last_round_there_is_no_pause() -> None:
+    budget = retries(attempts=1)
+
+    assert budget.pause(0.0) is not None
+    assert budget.pause(0.0) is None
+
+
 @given(soonest=seconds, left=seconds)
 def test_a_pause_that_would_outlast_the_request_is_not_begun(soonest: float, left: float) -> None:
     assume(abs(soonest - left) > 0.01)
