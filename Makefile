@@ -4,6 +4,9 @@ BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCE := gateway providers tests
 
+# Tests start hundreds of processes, which shall not compile what has been compiled already.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint test-real bench bench-instructions profile bench-scenarios bench-peers prove-limits chaos fuzz lock
 

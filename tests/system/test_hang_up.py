@@ -140,6 +140,7 @@ PLACES = AT_ONCE + AT_ONCE // 2
 """Requests that may be in flight: a leak of one shows when so many are."""
 
 
+@pytest.mark.no_cover
 async def test_20_000_hang_ups_at_random_moments_leave_nothing_behind(tmp_path: Path) -> None:
     async with running_simulator(answer_tokens=8, tokens_per_second=200) as upstream:
         config = settings({"sim": upstream.url}, plan={"concurrency": PLACES})

@@ -340,6 +340,7 @@ async def cancelled_after(turns: int, work, *, again_after: int) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.no_cover
 async def test_thousands_of_cancelled_requests_leave_the_pool_whole(engine: MakeEngine):
     size = 16
     chance = random.Random(7)
