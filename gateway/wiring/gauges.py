@@ -28,7 +28,7 @@ def watch(
     watch_health(metrics, health)
     metrics.watch(
         "lockgate_upstream_connections",
-        "Connections to upstreams.",
+        "Connections to upstreams; an engine of a library tells only of those in use.",
         lambda: [(("open",), transport.open), (("idle",), transport.idle)],
         ("state",),
     )
