@@ -63,6 +63,7 @@ class Exchange:
         "_asks_leave",
         "_bodiless",
         "_carrier",
+        "_chunks",
         "_event",
         "_flow",
         "_has_news",
@@ -80,12 +81,20 @@ class Exchange:
     )
 
     def __init__(
-        self, carrier: Carrier, *, bodiless: bool, keep_alive: bool, asks_leave: bool
+        self,
+        carrier: Carrier,
+        *,
+        bodiless: bool,
+        keep_alive: bool,
+        asks_leave: bool,
+        chunks: bool = True,
     ) -> None:
+        """`chunks`: the client speaks HTTP/1.1, so that it knows them and interim responses."""
         self._carrier = carrier
         self._transport = carrier.transport
         self._flow = carrier.flow
         self._bodiless = bodiless
+        self._chunks = chunks
         self._asks_leave = asks_leave
         self._pieces: list[bytes] = []
         self._waiting = 0
@@ -140,9 +149,15 @@ class Exchange:
         return self._head == b""
 
     @property
+    def may_be_delayed(self) -> bool:
+        """Whether an interim response may be sent: nothing is out, and the client knows them."""
+        return not self.is_begun and self._chunks
+
+    @property
     def is_event_stream(self) -> bool:
         """Whether comments may stand in what is on its way: who asks to be told streams events."""
-        return self.is_begun and self._left is None and self._hung_up is not None
+        in_chunks = self._chunks and self._left is None
+        return self.is_begun and in_chunks and self._hung_up is not None
 
     # The application's side, beside ASGI
 
@@ -153,7 +168,10 @@ class Exchange:
         return self._taken()
 
     def on_hang_up(self, callback: Callable[[], None] | None) -> None:
-        """Whom to call when the client is gone; None for nobody any more."""
+        """Whom to call when the client is gone, at once if it is; None for nobody any more."""
+        if callback is not None and self.is_cut:
+            callback()
+            return
         self._hung_up = callback
         if callback is not None and self._flow.read_paused:
             # A large body may have paused the socket, and a paused one tells of no end.
@@ -229,21 +247,20 @@ class Exchange:
             [*self._carrier.state.default_headers, *headers],
             keep_alive=self.keep_alive,
             bodiless=self._bodiless,
+            chunks=self._chunks,
         )
         self._asks_leave = False
 
     def _write(self, body: bytes, *, more: bool) -> None:
+        content = body
         if self._bodiless:
             content = b""
-        elif self._left is None:
+        elif self._left is not None:
+            self._left = self._less(self._left, len(body), more=more)
+        elif self._chunks:
             content = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             if not more:
                 content += b"0\r\n\r\n"
-        else:
-            self._left -= len(body)
-            if self._left < 0 or (self._left and not more):
-                raise Misused("The body is not as long as its head says.")
-            content = body
         if head := self._head:
             self._head = b""
             if len(content) <= MAX_JOINED:
@@ -253,6 +270,14 @@ class Exchange:
         self._transport.write(content)
         if not more:
             self._complete()
+
+    @staticmethod
+    def _less(left: int, length: int, *, more: bool) -> int:
+        """What is left of the body then."""
+        left -= length
+        if left < 0 or (left and not more):
+            raise Misused("The body is not as long as its head says.")
+        return left
 
     def _complete(self) -> None:
         self.is_complete = True

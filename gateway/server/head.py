@@ -27,13 +27,19 @@ class Misused(Exception):
 
 
 def head_of(
-    status: int, headers: Sequence[Header], *, keep_alive: bool, bodiless: bool
+    status: int,
+    headers: Sequence[Header],
+    *,
+    keep_alive: bool,
+    bodiless: bool,
+    chunks: bool = True,
 ) -> tuple[bytes, int | None, bool]:
     """
     The bytes of a head, the length of the body behind it, and whether the connection outlives both.
 
-    Without a length the body comes in chunks. `bodiless` says that none follows, whatever the
-    headers promise: it was asked for the head only. Names are in lower case, as ASGI has it.
+    Without a length the body comes in chunks, or for a client that does not know them it ends with
+    the connection, which must not be kept alive then. `bodiless` says that none follows, whatever
+    the headers promise: it was asked for the head only. Names are in lower case, as ASGI has it.
 
     Raises:
         Misused: this can't be sent.
@@ -51,7 +57,7 @@ def head_of(
     length = None if length_at is None else _number(values[length_at])
     if bodiless or (length is None and status in _NO_BODY):
         length = 0
-    elif length is None:
+    elif length is None and chunks:
         content += b"transfer-encoding: chunked\r\n"
     return content + b"\r\n", length, keep_alive
 

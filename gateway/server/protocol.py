@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
             return False
         self._is_deaf = True
         latest.keep_alive = False
-        if not answering.is_begun:
+        if answering.may_be_delayed:
             self.transport.write(INTERIM)
         elif answering.is_event_stream:
             self.transport.write(COMMENT)
@@ -202,7 +202,11 @@ class Connection(asyncio.Protocol):
         )
         before = self._latest
         self._latest = exchange = Exchange(
-            self, bodiless=method == b"HEAD", keep_alive=keep_alive, asks_leave=asks_leave
+            self,
+            bodiless=method == b"HEAD",
+            keep_alive=keep_alive,
+            asks_leave=asks_leave,
+            chunks=version == "1.1",
         )
         scope = self._scope(version, method, headers, exchange)
         if before is None or before.is_complete:

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from gateway.pipeline import BODY
+from gateway.pipeline import BODY, ON_HANG_UP
 from gateway.server import Bounds
 from gateway.server.exchange import MAX_JOINED, MAX_WAITING
 from gateway.server.half_close import INTERIM
@@ -125,6 +125,37 @@ async def test_a_connection_that_ends_says_so(request_: bytes) -> None:
 
     assert b"\r\nconnection: close\r\n\r\nhello" in wire.heard
     assert wire.is_closed
+
+
+async def test_a_client_that_knows_no_chunks_reads_until_the_end_of_the_connection() -> None:
+    wire = await sent(
+        START, body(b"one ", more=True), body(b"two"), request=GET.replace(b"1.1", b"1.0")
+    )
+
+    head, _, rest = wire.heard.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert head.endswith(b"connection: close")
+    assert rest == b"one two"
+    assert wire.is_closed
+
+
+async def test_whoever_asks_late_is_told_at_once_that_the_client_is_gone() -> None:
+    told: list[str] = []
+    asks = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asks.wait()
+        scope["state"][ON_HANG_UP](lambda: told.append("gone"))
+
+    wire = Wire(app)
+    wire.say(GET)
+    await asyncio.sleep(0.01)
+    wire.leave()
+    await asyncio.sleep(0.01)
+    asks.set()
+    await wire.settled()
+
+    assert told == ["gone"]
 
 
 async def test_nothing_is_sent_while_the_client_is_behind() -> None:

@@ -47,13 +47,13 @@ class Answering(App):
 
 
 @asynccontextmanager
-async def asked(path: bytes) -> AsyncIterator[tuple[Answering, "Client"]]:
+async def asked(path: bytes, version: bytes = b"1.1") -> AsyncIterator[tuple[Answering, "Client"]]:
     app = Answering()
     async with serving(app) as running:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", int(running.urls[0].rpartition(":")[2])
         )
-        writer.write(ASKED % path)
+        writer.write((ASKED % path).replace(b"HTTP/1.1", b"HTTP/" + version))
         await soon(lambda: app.holding == 1)
         try:
             yield app, Client(reader, writer)
@@ -80,6 +80,22 @@ async def test_a_client_that_has_only_finished_speaking_is_answered(path: bytes)
         assert answer.startswith(INTERIM + b"HTTP/1.1 200 OK\r\n")
     else:
         assert answer.count(COMMENT) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [(b"/whole", b"last\n\n"), (b"/stream", b"first\n\nlast\n\n")]
+)
+async def test_one_that_knows_neither_chunks_nor_interims_is_sent_none(
+    path: bytes, body: bytes
+) -> None:
+    async with asked(path, b"1.0") as (app, client):
+        client.writer.write_eof()
+        await asyncio.sleep(0.1)
+        app.release.set()
+        answer = await client.reader.read()
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.partition(b"\r\n\r\n")[2] == body
 
 
 @pytest.mark.parametrize("path", [b"/whole", b"/stream"])
