@@ -208,14 +208,14 @@ class StoredKeys:
         asked_for = public_ids
         for _ in range(TRIES):
             found, changed, asked = await self._ask(asked_for)
-            asked_for = []
+            answers |= found
+            # Those too that were found before: who waits for one has not been told yet.
+            asked_for = [each for each in answers if _concerns(changed, each, answers[each])]
+            for public_id in asked_for:
+                del answers[public_id]
             for public_id in found:
-                stored = found[public_id]
-                if _concerns(changed, public_id, stored):
-                    asked_for.append(public_id)
-                else:
-                    self._keep(public_id, stored, asked)
-                    answers[public_id] = stored
+                if public_id in answers:
+                    self._keep(public_id, answers[public_id], asked)
             if not asked_for:
                 break
         return answers

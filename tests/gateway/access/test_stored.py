@@ -353,6 +353,26 @@ async def test_what_was_read_before_a_change_does_not_survive_it() -> None:
         assert keys.look_ups == 2
 
 
+async def test_a_change_holds_for_a_key_that_was_read_while_another_is_asked_for_again() -> None:
+    world = World()
+    first, second = world.add(), world.add()
+    world.takes = 2.0
+    loop = asyncio.get_running_loop()
+
+    async with opened(world) as (keys, access):
+        asking = [loop.create_task(answer(access, key)) for key in (first, second)]
+        await asyncio.sleep(1)
+        world.tell(("key", second.public_id, "acme"))
+        await asyncio.sleep(2)  # the first has been found, the second is asked for again
+        world.change(first, disabled=True)
+        world.tell(("key", first.public_id, "acme"))
+
+        assert await asyncio.gather(*asking) == ["InvalidKey", "acme"]
+        assert await answer(access, first) == "InvalidKey"
+        assert keys.look_ups == 4
+        assert world.asked == 3
+
+
 async def test_changes_of_others_do_not_hold_up_a_look_up() -> None:
     world = World()
     key = world.add(project="web")
