@@ -79,10 +79,10 @@ class LookUps:
 
     async def aclose(self) -> None:
         """End those that run."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := list(self._tasks):  # one that ends now may begin others
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         for answer in self._answers.values():
             answer.cancel()
 

@@ -193,3 +193,23 @@ async def test_closing_ends_what_runs() -> None:
 
     assert table.now == 0
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_closing_ends_what_others_begin_as_they_end() -> None:
+    loop = asyncio.get_running_loop()
+    closing: list[asyncio.Task[None]] = []
+
+    async def broken(public_ids: Sequence[str]) -> Mapping[str, StoredKey | None]:
+        if len(public_ids) == 1:
+            await asyncio.sleep(1)
+        closing.append(loop.create_task(look_up.aclose()))
+        raise ValueError("a broken row")
+
+    look_up = LookUps(broken)
+    asking = [loop.create_task(look_up(each)) for each in "ab"]
+    await asyncio.wait(asking)
+    await asyncio.gather(*closing)
+
+    assert all(each.cancelled() for each in asking)
+    assert len(closing) == 1
+    assert len(asyncio.all_tasks()) == 1
