@@ -15,6 +15,9 @@ from .model import Amounts, Limit, Reservation, Sliding, parts
 OFTEN = 1024
 """Admissions between two searches for windows that have emptied, at least."""
 
+REMEMBERED = 32_768
+"""Callers whose windows are remembered; beyond that all are looked up anew, which costs little."""
+
 Buckets = dict[int, int]
 """Amounts by the number of their bucket, oldest first but for a few."""
 
@@ -94,6 +97,8 @@ class Mirror:
         return () if bound is None else bound.growing
 
     def _bind(self, reservation: Reservation) -> _Bound:
+        if len(self._bound) >= REMEMBERED:
+            self._bound.clear()
         limits, found = reservation.limits, []
         named = self._windows.setdefault(reservation.tenant, {})
         for limit in limits:

@@ -1,3 +1,6 @@
+import pytest
+
+from gateway.limits import mirror as mirror_module
 from gateway.limits.keys import shard_of, tenant_prefix
 from gateway.limits.mirror import OFTEN, Mirror
 from gateway.limits.model import NOTHING, Amounts, AtOnce, Calendar, Limit, Reservation, Sliding
@@ -104,3 +107,18 @@ def test_tenants_that_are_gone_are_forgotten() -> None:
     assert list(mirror._windows) == ["acme"]
     mirror.gave_back(held(START, 5, "t1"), NOTHING)
     assert list(mirror._windows) == ["acme"]
+
+
+def test_limits_that_come_anew_again_and_again_take_no_more_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mirror_module, "REMEMBERED", 3)
+    mirror = Mirror()
+    for _ in range(10):  # as they do with every reload of the configuration
+        held = Reservation("r", "acme", LIMITS[:1] + LIMITS[1:], Amounts(100))
+        held.charged = START
+        mirror.took(held)
+        mirror.gave_back(held, Amounts(30))
+
+    assert len(mirror._bound) <= 3
+    assert mirrored(mirror) == [{0: 10}, {0: 300}]
