@@ -193,7 +193,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _bound(self, answer: Arrival, nbytes: int, pieces: int) -> None:
         """What came does not complete it: see that no more of it waits than may."""
-        if not pieces:
+        if not pieces or not answer.status:
             if answer.barren > MAX_HEAD:
                 self._fail(httpx.RemoteProtocolError(f"more than {MAX_HEAD} bytes without a body"))
             return
@@ -275,6 +275,8 @@ class Connection(asyncio.BufferedProtocol):
         if answer.status:
             answer.complete = True
             answer.keeps_alive = self._parser.should_keep_alive()
+        elif self._pieces:  # which would begin that of the answer
+            raise httpx.RemoteProtocolError("an informational response with a body")
 
     def _skip(self, status: int, fields: list[Header]) -> None:
         answer = self.answer

@@ -227,6 +227,24 @@ async def test_17_eight_informational_responses_are_borne():
         assert connection.is_clean
 
 
+async def test_17_an_informational_response_has_no_body_that_would_begin_the_next():
+    hint = b"HTTP/1.1 199 Hints\r\ncontent-length: 5\r\n\r\nhello"
+    async with connected(faulty.replying(hint + faulty.response(b" world"))) as connection:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await connection.exchange(HEAD, b"{}")
+
+
+async def test_17_what_comes_before_a_head_is_something_that_has_come():
+    connection, _ = unwired()
+    task = asyncio.get_running_loop().create_task(connection.exchange(HEAD, b"{}"))
+    await asyncio.sleep(0)
+    feed(connection, b"HTTP/1.1 199 Hints\r\ncontent-length: 50\r\n\r\nhello")
+    connection.connection_lost(None)
+    with pytest.raises(httpx.ReadError):
+        await task
+    assert connection.answered
+
+
 @pytest.mark.parametrize("hint", [b"", b"HTTP/1.1 103 Hints\r\nlink: %b\r\n\r\n" % (b"x" * 20_000)])
 @pytest.mark.parametrize("size", [40_000, 50_000, 70_000])
 async def test_17_headers_are_bounded_however_much_body_comes_with_them(hint, size):
