@@ -156,6 +156,6 @@ def _watch_stores(metrics: Metrics, stores: Stores) -> None:
     )
     metrics.watch(
         "lockgate_key_look_ups_total",
-        "Questions to the database about keys.",
+        "Keys that the database was asked for.",
         lambda: [((), float(stores.keys.look_ups))],
     )
