@@ -166,8 +166,10 @@ async def test_nothing_is_left_open_however_often_it_runs(tmp_path: Path) -> Non
                 assert (await http.post(CHAT_PATH, json=CHAT)).status_code == 200
                 streamed = await http.post(CHAT_PATH, json={**CHAT, "stream": True})
                 assert streamed.text.endswith("data: [DONE]\n\n")
-            assert (asyncio.all_tasks(), threads()) == before[:2]
-            await eventually(lambda: sockets() == before[2], within=10)
+            # What was open before, by tests before this one, may have been closed meanwhile.
+            assert asyncio.all_tasks() <= before[0]
+            assert threads() <= before[1]
+            await eventually(lambda: sockets() <= before[2], within=10)
             assert gateway.pipeline.live == gateway.pipeline.queues.taken() == 0
 
 
