@@ -13,7 +13,7 @@ from gateway.contract.errors import ProviderError
 from gateway.contract.provider import Seen
 from gateway.contract.sse import Event, SSEDecoder
 from gateway.inbound.errors import error_event
-from gateway.inbound.rename import Renamer
+from gateway.inbound.rename import Renamer, renamed_whole
 from providers.huggingface import VectorReader
 from providers.reader import MAX_TOKENS, EmbeddingReader, StreamReader, WholeReader
 from providers.refusal import MAX_TOLD, MAX_WORD, Refusals
@@ -135,7 +135,7 @@ def _pass_on(renamer: Renamer, event: Event, seen: Seen) -> None:
 def _pass_on_whole(data: bytes, seen: Seen) -> None:
     before = orjson.loads(data)
     try:
-        after = orjson.loads(Renamer(PUBLIC, hide_usage=False).whole(data, seen))
+        after = orjson.loads(renamed_whole(data, seen, PUBLIC))
     except ProviderError as error:
         check_error(error)
         return
