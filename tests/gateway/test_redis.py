@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 import redis.exceptions
@@ -229,17 +229,24 @@ def test_an_address_that_is_none_is_refused() -> None:
 async def answering(*answers: bytes) -> AsyncIterator[int]:
     """The port of a server that answers what it reads first, and so on; then it is silent."""
 
+    serving: set[asyncio.Task[None] | None] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in answers:
-            await reader.read(65_536)
-            writer.write(answer)
-        while await reader.read(65_536):
-            pass
-        writer.close()
+        serving.add(asyncio.current_task())
+        with closing(writer):
+            for answer in answers:
+                await reader.read(65_536)
+                writer.write(answer)
+            while await reader.read(65_536):
+                pass
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+    for task in filter(None, serving):
+        task.cancel()
+    await asyncio.gather(*filter(None, serving), return_exceptions=True)
+    await asyncio.sleep(0)  # they close their connections in the loop's next turn
 
 
 async def test_a_connection_that_ends_while_nothing_is_on_its_way_is_nobodys_failure(
