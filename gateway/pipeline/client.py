@@ -8,7 +8,4 @@ ON_HANG_UP = "lockgate.on_hang_up"
 """It takes what to call when the client is gone, or None to call nothing any more."""
 
 BODY = "lockgate.body"
-"""
-It gives the whole body, if all of it has come and nobody has received any of it yet; else None, and
-it has to be received.
-"""
+"""It gives what is left of the body if all of it has come; else None, and it has to be received."""
